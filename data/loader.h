@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The prefetch thread: turns rows into batches of a grain, ahead of the consumer. One loader reads
+// one data set for one rank. All memory is allocated by loader_init.
+//
+// Training: items are (step, grain) in ascending order, over this rank's run of grains, epoch after
+// epoch. Evaluation: items are the chunks of `chunk` consecutive rows (the last may be short) of
+// this rank's contiguous run of chunks, once.
+#ifndef SW2_DATA_LOADER_H
+#define SW2_DATA_LOADER_H
+
+#include "data/order.h"
+#include "data/transform.h"
+
+struct batch {
+    size_t n;            // samples
+    const float *x;      // (n, h, w, c), borrowed until the next loader_next
+    const void *target;  // (n, count) int32 or float
+    const uint64_t *row; // (n) row numbers in the data set
+    uint32_t epoch;
+    uint64_t step; // within the epoch (training), or the chunk's number (evaluation)
+    int grain;
+};
+
+struct loader_config {
+    struct dataset *dataset; // borrowed; used by the loader's thread only, while it runs
+    const struct transforms *transforms; // borrowed
+    const struct order *order;           // training; NULL: evaluation
+    size_t chunk;                        // evaluation: rows an item
+    int first_grain, n_grains;           // training: this rank's run of grains
+    uint64_t first_chunk, n_chunks;      // evaluation: this rank's chunks (n_chunks may be 0)
+    size_t slots;                        // items prepared ahead; 0: default 4
+    uint64_t seed;
+};
+
+struct loader;
+enum status loader_init(struct loader **loader, const struct loader_config *config);
+size_t loader_bytes(const struct loader_config *config); // memory of loader_init, for the plan
+void loader_free(struct loader *loader);                 // stops the thread; NULL is allowed
+
+// (Re)starts the thread at an item: training: first grain of (epoch, step); evaluation: first
+// chunk.
+enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step);
+// Next item; waits if it is not ready. Evaluation: batch->n == 0 after the last. The error of the
+// reading thread is handed up here.
+enum status loader_next(struct loader *loader, struct batch *batch);
+double loader_waited(const struct loader *loader); // seconds that loader_next waited so far
+
+#endif

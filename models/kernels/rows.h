@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// All elementwise and reducing loops over tensors: one small set, written with fixed-width vectors,
+// compiled once per instruction set (rows_isa.c) and chosen by isa_current(). The order of every
+// sum is fixed by the shape alone.
+#ifndef SW2_MODELS_KERNELS_ROWS_H
+#define SW2_MODELS_KERNELS_ROWS_H
+
+#include <stdint.h>
+
+#include "models/tensor.h"
+
+// Tensors of the same (h, w, c); halos may differ; n: first n samples. "beta" 0 or 1 as in layer.h.
+
+// y = x
+void rows_copy(const struct tensor *x, const struct tensor *y, size_t n);
+// y = beta y + x
+void rows_accumulate(const struct tensor *x, const struct tensor *y, size_t n, float beta);
+// y = a + b, then max(0, .) if relu
+void rows_add(const struct tensor *a, const struct tensor *b, const struct tensor *y, size_t n,
+              bool relu);
+// y = y + bias[c] (bias may be NULL), then max(0, .) if relu
+void rows_bias(const struct tensor *y, size_t n, const float *bias, bool relu);
+// dy = y > 0 ? dy : 0
+void rows_relu_mask(const struct tensor *y, const struct tensor *dy, size_t n);
+// out[c] = sum over samples, rows, columns of x (writes)
+void rows_channel_sum(const struct tensor *x, size_t n, float *out);
+// Batch-norm, forward statistics: mean[c] and (biased) variance[c] over n*h*w positions. Two-pass
+// or shifted: accurate.
+void rows_moments(const struct tensor *x, size_t n, float *mean, float *variance);
+// y = x * scale[c] + shift[c], then max(0, .) if relu
+void rows_scale_shift(const struct tensor *x, const struct tensor *y, size_t n, const float *scale,
+                      const float *shift, bool relu);
+// Batch-norm, backward sums: sum_dy[c] = sum dy', sum_dyx[c] = sum dy' (x - mean[c]), dy' = masked
+// by y > 0 where y != NULL
+void rows_norm_sums(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                    size_t n, const float *mean, float *sum_dy, float *sum_dyx);
+// dx = beta dx + a[c] dy' + b[c] x + d[c], dy' as above
+void rows_norm_backward(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                        const struct tensor *dx, size_t n, const float *a, const float *b,
+                        const float *d, float beta);
+
+enum activation { ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SILU };
+// y = f(x); slope: of leaky ReLU
+void rows_activate(enum activation f, float slope, const struct tensor *x, const struct tensor *y,
+                   size_t n);
+// dx = beta dx + dy f'(x)
+void rows_activate_backward(enum activation f, float slope, const struct tensor *x,
+                            const struct tensor *dy, const struct tensor *dx, size_t n, float beta);
+
+// exp of n floats, relative error below 2e-7, the same bits wherever the instruction set is the
+// same (no libm).
+void rows_exp(const float *x, float *y, size_t n);
+float rows_log(float x); // natural logarithm, correct to 2 ulp, no libm
+
+#endif

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// A planned network for one grain: a graph of layers, its memory, forward and backward.
+// Knows neither data files nor ranks: gradients go to a vector the caller gives, and a hook tells
+// the caller when a tail of that vector is final.
+#ifndef SW2_MODELS_MODEL_H
+#define SW2_MODELS_MODEL_H
+
+#include "models/layer.h"
+#include "models/loss.h"
+
+struct model_config {
+    struct yaml *yaml;                // the recipe, borrowed for the model's life
+    const struct yaml_node *features; // list of layers; may be NULL
+    const struct yaml_node *head;     // list of layers; may be NULL (one of them must be there)
+    const struct yaml_node *loss;     // map of one loss; NULL: softmax
+    struct shape input;
+    struct loss_target target;
+    size_t grain;        // samples of one grain
+    bool input_gradient; // compute d(loss)/d(input) too (tests, explanations)
+};
+
+struct model;
+
+// Reads, shapes, plans and binds all memory. STATUS_USAGE with layer, line and shapes;
+// STATUS_ERROR: memory.
+enum status model_init(struct model **model, const struct model_config *config);
+void model_free(struct model *model);
+
+size_t
+model_floats(const struct model *model); // length of the flat vector, a multiple of SPAN_BLOCK
+size_t model_n_trained(
+    const struct model *model); // trained numbers, without padding, state and frozen ones
+size_t model_n_layers(const struct model *model);
+const struct layer *model_layer(const struct model *model, size_t i); // topological order
+const struct loss *model_loss(const struct model *model);
+// Memory by kind, bytes: activations, gradients of activations, work and packed weights.
+struct model_memory {
+    size_t activations, gradients, work;
+};
+struct model_memory model_memory(const struct model *model);
+double model_flops(const struct model *model); // forward, one sample
+
+// Flat list of all parameters in vector order, with their layer.
+struct model_param {
+    const struct layer *layer;
+    const struct param *param;
+    char name[96]; // "conv1/weight"
+};
+size_t model_params(const struct model *model, const struct model_param **params);
+
+// Initial weights from the seed, into params (model_floats), padding zero.
+enum status model_init_params(const struct model *model, uint64_t seed, float *params);
+
+// Once after each change of params, before forward.
+void model_prepare(struct model *model, const float *params);
+
+// x: (n, h, w, c) dense. pass->n samples.
+void model_forward(struct model *model, const struct pass *pass, const float *x);
+// Loss of the last forward: sums over samples into metrics; is_gradient: prepares backward, each
+// sample's loss weighted by scale (1 / global batch for a mean).
+void model_loss_eval(struct model *model, const struct pass *pass, const void *target,
+                     bool is_gradient, float scale, double metrics[LOSS_METRICS_MAX]);
+// Writes all gradients of pass->grads; after each layer calls hook(context, offset): [offset,
+// previous) is final; the last call has offset 0. hook may be NULL.
+void model_backward(struct model *model, const struct pass *pass,
+                    void (*hook)(void *context, size_t offset), void *context);
+const struct tensor *model_output(const struct model *model); // logits of the last forward, dense
+// d(loss)/d(input) after model_backward, where config.input_gradient asked for it; else at == NULL.
+const struct tensor *model_input_gradient(const struct model *model);
+
+#endif
