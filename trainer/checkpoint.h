@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Checkpoints: one HDF5 file that does not know how many ranks wrote it.
+//   /model/<layer>/<param>               float32 in natural shape, running statistics included
+//   /optimizer/<state>/<layer>/<param>   states of trained parameters; "ema" of all
+//   attributes of "/"                    struct checkpoint_meta, format, digest
+// Two guards: the attribute "digest" covers names, shapes, data and attributes; and 40 bytes after
+// the HDF5 image (which other tools ignore) hold its length and XXH3 digest, checked before HDF5
+// looks at the file, for the library itself may crash on damaged bytes.
+// Files: FOLDER/step-0000000123.h5, the newest `keep` of them, and FOLDER/best.h5. A file gets its
+// name only when it is complete and on disk. Called by the training loop and sw2-eval. Rank 0 does
+// all I/O; every function is collective and returns the same status and error text on all ranks.
+#ifndef SW2_TRAINER_CHECKPOINT_H
+#define SW2_TRAINER_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "trainer/update.h"
+
+#define CHECKPOINT_METRICS_MAX 64
+
+struct checkpoint_meta {
+    uint64_t next_epoch;      // where the run goes on (never "last")
+    uint64_t next_step;       // within that epoch
+    uint64_t global_step;     // steps done in the whole run
+    const char *recipe;       // resolved YAML
+    const char *train, *test; // fingerprints of the data sets; test may be ""
+    const char *isa;          // isa_name of the ranks that wrote it
+    const char *versions;     // free text
+    size_t n_metrics;         // accumulators of the epoch so far: counts, sums of losses
+    double metrics[CHECKPOINT_METRICS_MAX];
+    bool has_best;
+    double best; // best metric so far, and after which epoch
+    uint64_t best_epoch;
+    struct update_digest digest; // set by save; compared after load
+};
+
+// Makes the folder if it is not there and removes temporary files that a killed run left in it
+// (log_line names how many). STATUS_ERROR naming the folder: not writable, ...
+enum status checkpoint_folder_open(struct group *group, const char *folder);
+
+// Writes step-<global_step>.h5, or best.h5, then removes the oldest step files but `keep` (of those
+// not newer than this one; keep 0: all are kept). list, n: as in update_init. STATUS_ERROR (disk
+// full, ...): nothing half-written is left and older files are untouched; the caller may go on.
+// Uses reduce_sum()'s memory. meta->digest is set here.
+enum status checkpoint_save(struct group *group, const char *folder, size_t keep, bool is_best,
+                            struct checkpoint_meta *meta, struct update *update,
+                            const struct model_param *list, size_t n_list, const float *params);
+// Bytes of a file, roughly (headers and texts not counted).
+uint64_t checkpoint_bytes(const struct update *update, const struct model_param *list,
+                          size_t n_list);
+
+// An opened and verified file.
+struct checkpoint;
+
+// path: a file; or a folder: its newest valid step file, with a log_warn for each damaged newer
+// one; *checkpoint is NULL where a folder is missing or has no step file at all. STATUS_DATA: the
+// file is damaged or no checkpoint, or every file of the folder is; STATUS_ERROR: I/O.
+enum status checkpoint_open(struct checkpoint **checkpoint, struct group *group, const char *path);
+void checkpoint_close(struct checkpoint *checkpoint); // local; NULL is allowed
+const struct checkpoint_meta *checkpoint_meta(const struct checkpoint *checkpoint); // borrowed
+const char *checkpoint_path(const struct checkpoint *checkpoint);
+
+// What the run expects; NULL fields are not compared. A difference is STATUS_USAGE and names the
+// field and both values (of recipes: the first key that differs); with `force` it is a log_warn.
+struct checkpoint_expect {
+    const char *recipe, *train, *test, *isa;
+    bool force;
+};
+enum status checkpoint_check(const struct checkpoint *checkpoint,
+                             const struct checkpoint_expect *expect);
+
+// Reads weights into params (n floats, all ranks) and the state into update's slices. STATUS_USAGE:
+// a tensor is missing, unknown, or has another shape (names it and both shapes), or the states
+// are those of another optimiser; STATUS_VERIFY: what arrived is not what was saved. On failure
+// params and state are undefined.
+enum status checkpoint_load(struct checkpoint *checkpoint, struct update *update,
+                            const struct model_param *list, size_t n_list, float *params, size_t n);
+// Weights alone, for evaluation: state NULL: /model; "ema": that state (STATUS_USAGE if the file
+// has none).
+enum status checkpoint_load_weights(struct checkpoint *checkpoint, const char *state,
+                                    const struct model_param *list, size_t n_list, float *params,
+                                    size_t n);
+bool checkpoint_has_state(const struct checkpoint *checkpoint, const char *state);
+
+#endif
