@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Finds the instruction set of this CPU and keeps the one in force. Called by group (agreement)
+// and by whoever plans kernels.
+#include "comm/isa.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const char *const names[] = {"base", "avx2", "avx512"};
+static enum isa current;
+static int is_set;
+
+#if defined(__x86_64__)
+// What the compiler's built-in names do not cover on all compilers: MOVBE, F16C and LZCNT.
+static int has_v3_rest(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 22) || !(c & 1u << 29))
+        return 0;
+    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1u << 5);
+}
+#endif
+
+enum isa isa_detect(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") || !has_v3_rest())
+        return ISA_BASE;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512vl"))
+        return ISA_AVX2;
+    return ISA_AVX512;
+#else
+    return ISA_BASE;
+#endif
+}
+
+enum isa isa_current(void)
+{
+    return is_set ? current : isa_detect();
+}
+
+void isa_set(enum isa isa)
+{
+    current = isa;
+    is_set = 1;
+}
+
+const char *isa_name(enum isa isa)
+{
+    ASSERT(isa >= ISA_BASE && isa <= ISA_AVX512);
+    return names[isa];
+}
+
+enum status isa_from_name(const char *name, enum isa *out)
+{
+    for (int i = 0; i <= ISA_AVX512; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum isa)i;
+            return STATUS_OK;
+        }
+    }
+    FAIL(STATUS_USAGE, "unknown instruction set '%s', expected base, avx2 or avx512", name);
+}

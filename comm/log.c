@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// Formats whole lines and writes each with one write(). Owns who speaks (set by group_init) and
+// whether a progress line stands on the terminal. Any thread may call it.
+#include "comm/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *program_name = "sw2";
+static const char *host_name = "";
+static int own_rank, n_ranks = 1;
+static enum log_level current_level = LOG_NORMAL;
+static bool is_transient; // a progress line stands on the terminal
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+#define CLEAR_LINE "\r\033[K"
+
+void log_open(const char *program, int rank, int size, const char *host)
+{
+    program_name = program;
+    own_rank = rank;
+    n_ranks = size;
+    host_name = host;
+}
+
+void log_set_level(enum log_level level)
+{
+    current_level = level;
+}
+
+bool log_is_terminal(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+bool log_has_colour(void)
+{
+    const char *no_colour = getenv("NO_COLOR");
+    return log_is_terminal() && !(no_colour && no_colour[0]);
+}
+
+static void write_all(int fd, const char *text, size_t n)
+{
+    while (n > 0) {
+        ssize_t done = write(fd, text, n);
+        if (done < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (done <= 0)
+            return; // nobody listens: there is nowhere to say so
+        text += done;
+        n -= (size_t)done;
+    }
+}
+
+// Writes prefix, formatted text and a newline as one piece; the progress line is cleared first.
+static void write_line(int fd, const char *prefix, const char *format, va_list args)
+{
+    char small[1024];
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(small, sizeof small, format, args);
+    size_t prefix_n = strlen(prefix), text_n = length > 0 ? (size_t)length : 0;
+    char *line = malloc(prefix_n + text_n + 2);
+    fflush(stdout);
+    pthread_mutex_lock(&lock);
+    if (is_transient)
+        write_all(STDOUT_FILENO, CLEAR_LINE, strlen(CLEAR_LINE));
+    is_transient = false;
+    if (line) {
+        memcpy(line, prefix, prefix_n);
+        vsnprintf(line + prefix_n, text_n + 1, format, again);
+        line[prefix_n + text_n] = '\n';
+        write_all(fd, line, prefix_n + text_n + 1);
+    } else { // no memory: the start of the text, in pieces
+        write_all(fd, prefix, prefix_n);
+        write_all(fd, small, strlen(small));
+        write_all(fd, "\n", 1);
+    }
+    pthread_mutex_unlock(&lock);
+    free(line);
+    va_end(again);
+}
+
+static void write_format(int fd, const char *prefix, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void write_format(int fd, const char *prefix, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_line(fd, prefix, format, args);
+    va_end(args);
+}
+
+void log_line(const char *format, ...)
+{
+    if (own_rank != 0 || current_level == LOG_QUIET)
+        return;
+    va_list args;
+    va_start(args, format);
+    write_line(STDOUT_FILENO, "", format, args);
+    va_end(args);
+}
+
+void log_warn(const char *format, ...)
+{
+    if (own_rank != 0)
+        return;
+    char prefix[128];
+    snprintf(prefix, sizeof prefix, "%s: warning: ", program_name);
+    va_list args;
+    va_start(args, format);
+    write_line(STDERR_FILENO, prefix, format, args);
+    va_end(args);
+}
+
+void log_error(bool is_local, const char *text)
+{
+    char prefix[256];
+    if (is_local && n_ranks > 1)
+        snprintf(prefix, sizeof prefix, "[rank %d %s] %s: error: ", own_rank, host_name,
+                 program_name);
+    else
+        snprintf(prefix, sizeof prefix, "%s: error: ", program_name);
+    write_format(STDERR_FILENO, prefix, "%s", text);
+}
+
+void log_transient(const char *text)
+{
+    if (own_rank != 0 || current_level == LOG_QUIET || !log_is_terminal())
+        return;
+    char line[1024];
+    int length = snprintf(line, sizeof line, CLEAR_LINE "%s", text);
+    size_t n = length < (int)sizeof line ? (size_t)length : sizeof line - 1;
+    pthread_mutex_lock(&lock);
+    if (text[0] || is_transient)
+        write_all(STDOUT_FILENO, line, n);
+    is_transient = text[0] != '\0';
+    pthread_mutex_unlock(&lock);
+}
