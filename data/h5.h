@@ -67,6 +67,7 @@ enum status h5_read_rows(struct h5 *file, const char *dataset, uint64_t first, u
 // An open data set, for many reads.
 struct h5_set;
 enum status h5_set_open(struct h5 *file, const char *dataset, struct h5_set **set);
+const struct h5_info *h5_set_info(const struct h5_set *set);
 enum status h5_set_read(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
                         void *out);
 enum status h5_set_write(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,

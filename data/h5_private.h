@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Shared by h5.c (files and reading), h5_write.c (outputs) and h5_attr.c (attributes); by no one
+// else.
+#ifndef SW2_DATA_H5_PRIVATE_H
+#define SW2_DATA_H5_PRIVATE_H
+
+#include <hdf5.h>
+
+#include "data/h5.h"
+
+struct h5 {
+    hid_t id;
+    char *path;
+    char *temporary; // of an output, else NULL
+    uint64_t bytes;  // size of an input
+    int fd;          // of an input: raw reads of contiguous data; -1 for outputs
+};
+
+struct h5_set {
+    struct h5 *file; // borrowed
+    hid_t id;
+    char *name;
+    struct h5_info info;
+    uint64_t row_elements; // product of dim[1...]
+    size_t type_bytes;     // of a number as stored
+    bool is_native;        // numbers are stored in this machine's byte order
+    uint64_t offset;       // of the first byte in the file, where raw reads are possible; else 0
+};
+
+// The one lock. h5_lock also turns HDF5's own error printing off for this thread.
+void h5_lock(void);
+void h5_unlock(void);
+
+// Why the last HDF5 call failed, in a few words, of this thread: borrowed until the next call.
+const char *h5_reason(void);
+
+hid_t h5_native(enum h5_type type); // memory type; not to be closed
+hid_t h5_links(void);               // link access list that follows no link to other files
+// The number type of a stored type; H5_OTHER when it is not one of ours.
+enum h5_type h5_type_of(hid_t type, bool *is_native);
+
+// The following are called with the lock held.
+enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
+bool h5_exists_locked(struct h5 *file, const char *object);
+// Fills file, name, info from an open data set; takes the id over, also on error.
+enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_set **set);
+
+#endif
