@@ -30,11 +30,28 @@ struct yaml {
 // with "name:line: ..."; a duplicate key is an error; nesting is limited to 64 and nodes to 1e6
 // (alias bombs).
 enum status yaml_parse(struct yaml **yaml, const char *name, const char *text, size_t n);
-void yaml_free(struct yaml *yaml);
+// NULL is allowed. (libyaml exports a yaml_free of its own, which a plain symbol of ours would
+// replace inside that library: hence the assembler name.)
+void yaml_free(struct yaml *yaml) __asm__("sw2_yaml_free");
 void *yaml_memory_get(struct yaml *yaml,
                       size_t bytes); // zeroed, lives until yaml_free; never NULL (asserts)
 
 const struct yaml_node *yaml_find(const struct yaml_node *map, const char *key); // NULL if absent
+
+// "recipe.yaml:12" (or "recipe.yaml (override)" where the node has no line) for messages; lives as
+// long as the document. node may be NULL.
+const char *yaml_place(struct yaml *yaml, const struct yaml_node *node);
+
+// A value from one text, as on a command line: YAML flow syntax where it starts with [ { " or ',
+// else the text itself without blanks around it. `where` ("--seed") stands in the error.
+enum status yaml_value(struct yaml *yaml, const char *text, const char *where,
+                       struct yaml_node **out);
+
+// Building trees (memory of yaml; key and text are copied, and may be NULL).
+struct yaml_node *yaml_new(struct yaml *yaml, enum yaml_kind kind, const char *key,
+                           const char *text);
+void yaml_add(struct yaml_node *parent, struct yaml_node *child);             // appends
+struct yaml_node *yaml_copy(struct yaml *yaml, const struct yaml_node *node); // deep; texts shared
 
 // Applies "path.to.key=value" (value: YAML flow syntax: scalar, [list] or {map}). List elements are
 // addressed by number: features.0.conv.out=64. Missing maps on the way are made; a missing list
