@@ -22,6 +22,7 @@ struct group {
 // MPI), sets SW2-wide log identity (log_open), lowers the instruction set to the lowest of all
 // ranks (and of SW2_ISA). `program` is for messages. A launcher that says several tasks where MPI
 // says one: STATUS_USAGE (N lonely single-rank runs). Errors of MPI become STATUS_ERROR.
+// *group is valid for group_finish even when it fails.
 enum status group_init(struct group **group, const char *program, int *argc, char ***argv);
 
 // Collective: the last call. Frees the group and ends MPI.
@@ -31,11 +32,15 @@ void group_free(struct group *group);
 // lowest rank that failed (STATUS_OK if none). The failing rank's error text is copied to all. 1
 // allgather of 4 bytes, and one broadcast when something failed. After it, error_text() and
 // group_error_rank() are the same everywhere.
+// A rank that only wants to stop (STATUS_STOPPED) gives way to any rank with an error.
 enum status group_agree(struct group *group, enum status mine);
+int group_error_rank(void); // rank whose error was agreed last, -1: none
 
 // What a program's main ends with. Collective unless status is of a kind that only this rank knows:
-// prints ONE message for all ranks (rank 0 speaks if the error was agreed, naming the rank where it
-// happened if it was not rank 0's), ends MPI, returns the exit code.
+// prints ONE message for all ranks (rank 0 speaks, naming the rank where it happened if it was not
+// rank 0's), ends MPI, returns the exit code, the same on all ranks. An error that was not agreed
+// waits 2 s for the other ranks to come here too; if they do not, the job is aborted. group may be
+// NULL (before group_init).
 int group_finish(struct group *group, enum status status);
 
 // Not collective: prints this rank's error with rank and host and takes the whole job down now.
