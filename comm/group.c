@@ -39,7 +39,7 @@ static struct {
     int is_lonely; // one of N lonely runs: only task 0 speaks
 } self;
 
-static void narrate_abort(struct group *group, enum status status)
+static void speak_abort(const struct group *group)
 {
     char line[4608];
     const char *text = error_text();
