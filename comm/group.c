@@ -277,7 +277,9 @@ static void sleep_ms(long ms)
 static enum status agree_finish(struct group *group, enum status mine)
 {
     int code = (int)mine, is_done = 0;
-    double limit = mine == self.agreed ? FINISH_AGREED_SECONDS : FINISH_SECONDS;
+    int was_agreed = mine == self.agreed && strcmp(error_text(), self.record.text) == 0;
+    int agreed_rank = self.error_rank;
+    double limit = was_agreed ? FINISH_AGREED_SECONDS : FINISH_SECONDS;
     double start = group_time();
     MPI_Request request;
     MPI_CHECK(group, MPI_Iallgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.finish,
@@ -285,11 +287,15 @@ static enum status agree_finish(struct group *group, enum status mine)
     for (;;) {
         MPI_CHECK(group, MPI_Test, &request, &is_done, MPI_STATUS_IGNORE);
         if (is_done)
-            return settle(group, self.finish);
+            break;
         if (mine != STATUS_OK && group_time() - start > limit)
             group_abort(group, mine);
         sleep_ms(1);
     }
+    enum status status = settle(group, self.finish);
+    if (was_agreed && status == mine)
+        self.error_rank = agreed_rank; // where it happened, not the first that handed it on
+    return status;
 }
 
 static void speak_last(const struct group *group, enum status status)
