@@ -9,7 +9,8 @@
 static _Thread_local char text[4096];
 static _Thread_local char place[256];
 
-enum status error_set(enum status status, const char *file, int line, const char *format, ...) {
+enum status error_set(enum status status, const char *file, int line, const char *format, ...)
+{
     // Formatted aside first: an argument may be the old text itself.
     char fresh[sizeof text];
     va_list args;
@@ -22,7 +23,8 @@ enum status error_set(enum status status, const char *file, int line, const char
     return status;
 }
 
-enum status error_add(enum status status, const char *format, ...) {
+enum status error_add(enum status status, const char *format, ...)
+{
     size_t used = strlen(text);
     if (used + 3 >= sizeof text)
         return status;
@@ -34,15 +36,18 @@ enum status error_add(enum status status, const char *format, ...) {
     return status;
 }
 
-const char *error_text(void) {
+const char *error_text(void)
+{
     return text;
 }
 
-const char *error_place(void) {
+const char *error_place(void)
+{
     return place;
 }
 
-void assert_failed(const char *file, int line, const char *condition) {
+void assert_failed(const char *file, int line, const char *condition)
+{
     fprintf(stderr, "sw2: bug at %s:%d: '%s' does not hold; please report it\n", file, line,
             condition);
     abort();

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum status memory_alloc(void *out, size_t count, size_t size, const char *what) {
+enum status memory_alloc(void *out, size_t count, size_t size, const char *what)
+{
     void *fresh = NULL;
     memcpy(out, &fresh, sizeof fresh);
     size_t bytes = 0;
