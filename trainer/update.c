@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT
+// The update of one step; see update.h. Owns state slices and segments, not parameters.
+#include "trainer/update.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/digest.h"
+#include "comm/memory.h"
+#include "trainer/optimizer.h"
+
+// What of one tensor lies in one of this rank's slices. Starts at a block's begin.
+struct segment {
+    size_t offset, count; // in the flat vector; padding not counted
+    size_t local;         // where its state begins
+    size_t tensor;        // index in list
+};
+
+struct update {
+    struct update_config config;
+    const struct optimizer *optimizer;
+    struct group *group;
+    struct reduce *reduce;
+    size_t n;
+    int grains;
+    const struct model_param *list; // (n_list), borrowed
+    size_t n_list;
+    const struct span *spans; // (n_spans) this rank's slices, borrowed
+    size_t n_spans;
+    struct segment *segments; // (n_segments) ascending
+    size_t n_segments;
+    size_t n_local; // floats of this rank's slices, padding included
+    int n_states;
+    const char *state_name[UPDATE_STATES_MAX];
+    float *state[UPDATE_STATES_MAX]; // (n_local) each
+    float *ema;                      // the last state, or NULL
+    double *blocks;                  // (n / SPAN_BLOCK) sums of squares
+    double *g_sum, *p_sum;           // (n_list) of whole tensors
+    double norm;
+    struct update_digest *digests; // (group size)
+};
+
+static enum status config_check(const struct update_config *config)
+{
+    const struct optimizer *optimizer = optimizer_at(config->optimizer);
+    CHECK(optimizer, STATUS_USAGE, "optimizer %d is not a row of optimizers.def",
+          config->optimizer);
+    bool is_sgd = config->optimizer == OPTIMIZER_sgd;
+    CHECK(!config->nesterov || is_sgd, STATUS_USAGE, "nesterov is an option of sgd, not of %s",
+          optimizer->name);
+    CHECK(!config->nesterov || config->momentum > 0, STATUS_USAGE,
+          "nesterov needs momentum above 0, for example momentum: 0.9");
+    CHECK(!config->decoupled || config->optimizer != OPTIMIZER_lars, STATUS_USAGE,
+          "decoupled is an option of sgd (adamw always is), not of lars");
+    CHECK(config->ema >= 0 && config->ema < 1, STATUS_USAGE, "ema: %g is not in [0, 1)",
+          config->ema);
+    return STATUS_OK;
+}
+
+// Segments: where slices and tensors, both ascending, overlap: at most n_spans + n_list of them.
+static enum status segments_init(struct update *u)
+{
+    TRY(memory_alloc(&u->segments, u->n_spans + u->n_list, sizeof *u->segments,
+                     "table of update segments"));
+    size_t t = 0;
+    for (size_t s = 0; s < u->n_spans; s++) {
+        size_t begin = u->spans[s].offset, end = begin + u->spans[s].count;
+        ASSERT(begin % SPAN_BLOCK == 0 && u->spans[s].count % SPAN_BLOCK == 0 && end <= u->n);
+        while (t < u->n_list && u->list[t].param->offset < end) {
+            const struct param *param = u->list[t].param;
+            size_t from = param->offset > begin ? param->offset : begin;
+            size_t last = param->offset + param->count;
+            size_t to = last < end ? last : end;
+            if (from < to)
+                u->segments[u->n_segments++] = (struct segment){
+                    .offset = from,
+                    .count = to - from,
+                    .local = u->n_local + from - begin,
+                    .tensor = t,
+                };
+            if (last > end)
+                break; // goes on in a later slice
+            t++;
+        }
+        u->n_local += u->spans[s].count;
+    }
+    return STATUS_OK;
+}
+
+static enum status state_add(struct update *u, const char *name)
+{
+    ASSERT(u->n_states < UPDATE_STATES_MAX);
+    TRY(memory_alloc(&u->state[u->n_states], u->n_local, sizeof(float), name));
+    u->state_name[u->n_states++] = name;
+    return STATUS_OK;
+}
+
+static enum status memory_init(struct update *u, const float *params)
+{
+    for (int i = 0; i < u->optimizer->n_states; i++)
+        TRY(state_add(u, u->optimizer->state[i]));
+    if (u->config.ema > 0) {
+        TRY(state_add(u, "ema"));
+        u->ema = u->state[u->n_states - 1];
+        size_t local = 0;
+        for (size_t s = 0; s < u->n_spans; local += u->spans[s++].count)
+            memcpy(u->ema + local, params + u->spans[s].offset, u->spans[s].count * sizeof(float));
+    }
+    TRY(memory_alloc(&u->blocks, u->n / SPAN_BLOCK, sizeof(double), "norms of blocks"));
+    TRY(memory_alloc(&u->g_sum, u->n_list, sizeof(double), "norms of gradients"));
+    TRY(memory_alloc(&u->p_sum, u->n_list, sizeof(double), "norms of weights"));
+    return memory_alloc(&u->digests, (size_t)u->group->size, sizeof *u->digests, "digests");
+}
+
+static enum status update_make(struct update *u, const float *params)
+{
+    TRY(config_check(&u->config));
+    u->optimizer = optimizer_at(u->config.optimizer);
+    ASSERT(u->n % SPAN_BLOCK == 0);
+    size_t end = 0;
+    for (size_t i = 0; i < u->n_list; i++) {
+        const struct param *param = u->list[i].param;
+        ASSERT(param->offset % SPAN_BLOCK == 0 && param->offset >= end);
+        end = param->offset + param->count;
+    }
+    ASSERT(end <= u->n);
+    u->n_spans = reduce_slices(u->reduce, u->group->rank, &u->spans);
+    TRY(segments_init(u));
+    return memory_init(u, params);
+}
+
+enum status update_init(struct update **update, const struct update_config *config,
+                        struct group *group, struct reduce *reduce, size_t n, int grains,
+                        const struct model_param *list, size_t n_list, const float *params)
+{
+    *update = NULL;
+    struct update *u = NULL;
+    enum status status = memory_alloc(&u, 1, sizeof *u, "optimiser");
+    if (status == STATUS_OK) {
+        u->config = *config;
+        u->group = group;
+        u->reduce = reduce;
+        u->n = n;
+        u->grains = grains;
+        u->list = list;
+        u->n_list = n_list;
+        status = update_make(u, params);
+    }
+    status = group_agree(group, status);
+    if (status == STATUS_OK)
+        *update = u;
+    else
+        update_free(u);
+    return status;
+}
+
+void update_free(struct update *update)
+{
+    if (!update)
+        return;
+    for (int i = 0; i < update->n_states; i++)
+        free(update->state[i]);
+    free(update->segments);
+    free(update->blocks);
+    free(update->g_sum);
+    free(update->p_sum);
+    free(update->digests);
+    free(update);
+}
+
+size_t update_bytes(const struct update_config *config, size_t n, size_t n_list, int size)
+{
+    const struct optimizer *optimizer = optimizer_at(config->optimizer);
+    size_t n_states = (size_t)(optimizer ? optimizer->n_states : 0) + (config->ema > 0);
+    size_t blocks = n / SPAN_BLOCK;
+    size_t local = (blocks + (size_t)size - 1) / (size_t)size * SPAN_BLOCK;
+    return n_states * local * sizeof(float) + blocks * sizeof(double) +
+           n_list * (2 * sizeof(double) + 2 * sizeof(struct segment)) + sizeof(struct update);
+}
+
+// Sum of squares of up to SPAN_BLOCK floats in double: eight running sums, folded pairwise.
+static double block_squares(const float *x, size_t n)
+{
+    double sum[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t j = 0; j < 8; j++)
+            sum[j] += (double)x[i + j] * (double)x[i + j];
+    for (size_t j = 0; i + j < n; j++)
+        sum[j] += (double)x[i + j] * (double)x[i + j];
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+static bool is_trained(const struct model_param *p)
+{
+    return p->param->kind == PARAM_WEIGHT || p->param->kind == PARAM_BIAS;
+}
+
+// Collective: sums[t] = sum of squares of vector over tensor t (0 for frozen ones), folded in
+// block order.
+static void tensor_squares(struct update *u, const float *vector, double *sums)
+{
+    memset(u->blocks, 0, u->n / SPAN_BLOCK * sizeof(double));
+    for (size_t s = 0; s < u->n_segments; s++) {
+        const struct segment *segment = &u->segments[s];
+        if (u->list[segment->tensor].param->kind == PARAM_FROZEN)
+            continue; // backward writes nothing there
+        for (size_t i = 0; i < segment->count; i += SPAN_BLOCK) {
+            size_t left = segment->count - i;
+            u->blocks[(segment->offset + i) / SPAN_BLOCK] =
+                block_squares(vector + segment->offset + i, left < SPAN_BLOCK ? left : SPAN_BLOCK);
+        }
+    }
+    reduce_allgather_blocks(u->reduce, u->blocks);
+    for (size_t t = 0; t < u->n_list; t++) {
+        const struct param *param = u->list[t].param;
+        sums[t] = 0;
+        for (size_t i = 0; i < param->count; i += SPAN_BLOCK)
+            sums[t] += u->blocks[(param->offset + i) / SPAN_BLOCK];
+    }
+}
+
+static void segment_statistic(const struct update *u, const struct param *param, size_t n,
+                              float *restrict p, const float *restrict sum)
+{
+    float share = 1.0f / (float)u->grains; // exact: a power of two
+    float momentum = param->state_momentum;
+    for (size_t i = 0; i < n; i++)
+        p[i] += momentum * (sum[i] * share - p[i]);
+}
+
+// As e += (1 - d)(p - e): the weights of e and p then sum to one exactly, which d e + (1 - d) p in
+// float does not, and d close to one would show it.
+static void segment_ema(float decay_rest, size_t n, float *restrict ema, const float *restrict p)
+{
+    for (size_t i = 0; i < n; i++)
+        ema[i] += decay_rest * (p[i] - ema[i]);
+}
+
+static void segment_update(struct update *u, const struct segment *segment, float *params,
+                           const float *sum, struct optimizer_step *step)
+{
+    const struct model_param *tensor = &u->list[segment->tensor];
+    float *p = params + segment->offset;
+    const float *g = sum + segment->offset;
+    if (tensor->param->kind == PARAM_STATE) {
+        segment_statistic(u, tensor->param, segment->count, p, g);
+    } else if (is_trained(tensor)) {
+        step->is_weight = tensor->param->kind == PARAM_WEIGHT;
+        step->is_decayed = step->is_weight || u->config.decay_all;
+        step->p_norm = sqrt(u->p_sum[segment->tensor]);
+        step->g_norm = sqrt(u->g_sum[segment->tensor]) * (double)step->grad_scale;
+        float *state[OPTIMIZER_STATES_MAX];
+        for (int i = 0; i < u->optimizer->n_states; i++)
+            state[i] = u->state[i] + segment->local;
+        u->optimizer->apply(step, segment->count, p, g, state);
+    }
+    if (u->ema && is_trained(tensor))
+        segment_ema((float)(1 - u->config.ema), segment->count, u->ema + segment->local, p);
+    else if (u->ema)
+        memcpy(u->ema + segment->local, p, segment->count * sizeof(float));
+}
+
+// Global norm into u->norm, and the check that all sums are finite.
+static enum status norm_check(struct update *u, uint64_t step)
+{
+    double total = 0;
+    for (size_t t = 0; t < u->n_list; t++) {
+        CHECK(isfinite(u->g_sum[t]), STATUS_NOT_FINITE,
+              "step %llu: the %s of '%s' is not finite; a smaller lr, a longer warmup or "
+              "clip_norm may help",
+              (unsigned long long)step, is_trained(&u->list[t]) ? "gradient" : "statistic",
+              u->list[t].name);
+        if (is_trained(&u->list[t]))
+            total += u->g_sum[t];
+    }
+    u->norm = sqrt(total);
+    return STATUS_OK;
+}
+
+enum status update_step(struct update *update, float *params, double lr, uint64_t step)
+{
+    struct update *u = update;
+    CHECK(isfinite(lr), STATUS_NOT_FINITE, "step %llu: the learning rate is not finite",
+          (unsigned long long)step);
+    float *sum = reduce_sum(u->reduce);
+    tensor_squares(u, sum, u->g_sum);
+    TRY(norm_check(u, step));
+    if (u->optimizer->needs_norms)
+        tensor_squares(u, params, u->p_sum);
+    struct optimizer_step now = {.config = &u->config, .lr = lr, .step = step, .grad_scale = 1.0f};
+    // As torch.nn.utils.clip_grad_norm_.
+    double clip = u->config.clip_norm > 0 ? u->config.clip_norm / (u->norm + 1e-6) : 1;
+    if (clip < 1)
+        now.grad_scale = (float)clip;
+    for (size_t s = 0; s < u->n_segments; s++)
+        segment_update(u, &u->segments[s], params, sum, &now);
+    reduce_allgather(u->reduce, params);
+    return STATUS_OK;
+}
+
+double update_norm(const struct update *update)
+{
+    return update->norm;
+}
+
+int update_n_states(const struct update *update)
+{
+    return update->n_states;
+}
+
+const char *update_state_name(const struct update *update, int i)
+{
+    ASSERT(i >= 0 && i < update->n_states);
+    return update->state_name[i];
+}
+
+static void slices_gather(struct update *u, const float *local, float *vector)
+{
+    for (size_t s = 0; s < u->n_spans; local += u->spans[s++].count)
+        memcpy(vector + u->spans[s].offset, local, u->spans[s].count * sizeof(float));
+    reduce_allgather(u->reduce, vector);
+}
+
+const float *update_state_gather(struct update *update, int i)
+{
+    ASSERT(i >= 0 && i < update->n_states);
+    float *vector = reduce_sum(update->reduce);
+    slices_gather(update, update->state[i], vector);
+    return vector;
+}
+
+float *update_state_buffer(struct update *update)
+{
+    return reduce_sum(update->reduce);
+}
+
+void update_state_scatter(struct update *update, int i)
+{
+    ASSERT(i >= 0 && i < update->n_states);
+    float *vector = reduce_sum(update->reduce), *local = update->state[i];
+    group_broadcast(update->group, vector, update->n * sizeof(float), 0);
+    for (size_t s = 0; s < update->n_spans; local += update->spans[s++].count)
+        memcpy(local, vector + update->spans[s].offset, update->spans[s].count * sizeof(float));
+}
+
+bool update_has_ema(const struct update *update)
+{
+    return update->ema != NULL;
+}
+
+void update_ema(struct update *update, float *vector)
+{
+    ASSERT(update->ema);
+    slices_gather(update, update->ema, vector);
+}
+
+struct update_digest update_digest(struct update *update, const float *params)
+{
+    struct update_digest mine = {0, 0}, total = {0, 0}, *all = update->digests;
+    size_t local = 0;
+    for (size_t s = 0; s < update->n_spans; local += update->spans[s++].count) {
+        struct span span = update->spans[s];
+        mine.params += digest_span(params + span.offset, span.offset, span.count, 0);
+        for (int i = 0; i < update->n_states; i++)
+            mine.state +=
+                digest_span(update->state[i] + local, span.offset, span.count, (uint64_t)i + 1);
+    }
+    size_t size = (size_t)update->group->size;
+    group_allgather(update->group, &mine, sizeof mine, all);
+    for (size_t r = 0; r < size; r++) {
+        total.params += all[r].params;
+        total.state += all[r].state;
+    }
+    return total;
+}
