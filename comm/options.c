@@ -36,7 +36,7 @@ static enum status scalar_only(const struct target *target, const struct yaml_no
 static enum status check_bounds(const struct target *target, const char *text, double value)
 {
     const struct option *option = target->option;
-    char bounds[64];
+    char bounds[OPTION_BOUNDS_BYTES];
     if ((option->min == 0 && option->max == 0) || (value >= option->min && value <= option->max))
         return STATUS_OK;
     option_bounds(option, bounds);

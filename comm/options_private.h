@@ -6,6 +6,7 @@
 #include "comm/options.h"
 
 #define OPTION_DOUBLE_BYTES 32
+#define OPTION_BOUNDS_BYTES 80
 
 // The whole text is a decimal number that a double can hold; else false and *problem says why
 // ("expected a number").
@@ -19,6 +20,6 @@ void option_double_text(double value, char out[OPTION_DOUBLE_BYTES]);
 char **option_choices(const char *choices, size_t *n);
 
 // "0 to 1", "at least 1", "" from the bounds of a row.
-void option_bounds(const struct option *option, char out[64]);
+void option_bounds(const struct option *option, char out[OPTION_BOUNDS_BYTES]);
 
 #endif

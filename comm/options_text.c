@@ -89,8 +89,12 @@ void option_double_text(double value, char out[OPTION_DOUBLE_BYTES])
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     ASSERT(plain != (locale_t)0);
     locale_t old = uselocale(plain);
+    bool is_whole = fabs(value) < 1e15 && value == trunc(value); // 1000, not 1e+03
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, OPTION_DOUBLE_BYTES, "%.*g", digits, value);
+        if (is_whole)
+            snprintf(out, OPTION_DOUBLE_BYTES, "%.0f", value);
+        else
+            snprintf(out, OPTION_DOUBLE_BYTES, "%.*g", digits, value);
         double back = strtod(out, NULL);
         if (memcmp(&back, &value, sizeof back) == 0)
             break;
@@ -114,7 +118,7 @@ char **option_choices(const char *choices, size_t *n)
     return out;
 }
 
-void option_bounds(const struct option *option, char out[64])
+void option_bounds(const struct option *option, char out[OPTION_BOUNDS_BYTES])
 {
     char low[OPTION_DOUBLE_BYTES], high[OPTION_DOUBLE_BYTES];
     out[0] = '\0';
@@ -125,14 +129,14 @@ void option_bounds(const struct option *option, char out[64])
     option_double_text(option->min, low);
     option_double_text(option->max, high);
     if (option->max >= 1e15) // as good as none
-        snprintf(out, 64, "at least %s", low);
+        snprintf(out, OPTION_BOUNDS_BYTES, "at least %s", low);
     else
-        snprintf(out, 64, "%s to %s", low, high);
+        snprintf(out, OPTION_BOUNDS_BYTES, "%s to %s", low, high);
 }
 
 static void help_values(FILE *out, const struct option *option)
 {
-    char bounds[64];
+    char bounds[OPTION_BOUNDS_BYTES];
     option_bounds(option, bounds);
     if (option->choices)
         fprintf(out, "; %s", option->choices);
