@@ -2,7 +2,7 @@
 // The one inner kernel: batch-reduce GEMM on column-major blocks,
 //     C (m x n, ldc) = beta C + sum over i < count of A_i (m x k, lda) op(B_i)
 // op(B_i) is k x n (ldb), or n x k (ldb) transposed where trans_b. beta 0: C is not read.
-// A_i = a + a_offset[i], B_i = b + b_offset[i] (floats). Backends: LIBXSMM (JIT), OpenBLAS, plain C
+// A_i = a + a_offset[i], B_i = b + b_offset[i] (bytes). Backends: LIBXSMM (JIT), OpenBLAS, plain C
 // (tests).
 #ifndef SW2_MODELS_KERNELS_GEMM_H
 #define SW2_MODELS_KERNELS_GEMM_H
@@ -11,6 +11,8 @@
 #include <stddef.h>
 
 #include "comm/error.h"
+
+typedef unsigned long long gemm_offset; // bytes, a multiple of sizeof(float)
 
 enum gemm_backend { GEMM_AUTO, GEMM_XSMM, GEMM_BLAS, GEMM_REF };
 
@@ -22,15 +24,16 @@ struct gemm_shape {
 
 struct gemm {
     struct gemm_shape shape;
-    void (*run)(const struct gemm *gemm, const float *a, const size_t *a_offset, const float *b,
-                const size_t *b_offset, float *c, size_t count);
-    void *kernel; // the backend's own, cached by it, never released
+    void (*run)(const struct gemm *gemm, const float *a, const gemm_offset *a_offset,
+                const float *b, const gemm_offset *b_offset, float *c, size_t count);
+    void (*kernel)(void); // the backend's own, cached by it, never released
 };
 
 // Fetches the kernel; once, at plan time. STATUS_ERROR if no backend can do the shape.
 enum status gemm_plan(struct gemm *gemm, const struct gemm_shape *shape);
-static inline void gemm_run(const struct gemm *gemm, const float *a, const size_t *a_offset,
-                            const float *b, const size_t *b_offset, float *c, size_t count) {
+static inline void gemm_run(const struct gemm *gemm, const float *a, const gemm_offset *a_offset,
+                            const float *b, const gemm_offset *b_offset, float *c, size_t count)
+{
     gemm->run(gemm, a, a_offset, b, b_offset, c, count);
 }
 

@@ -39,6 +39,15 @@ void rows_norm_backward(const struct tensor *x, const struct tensor *y, const st
                         const struct tensor *dx, size_t n, const float *a, const float *b,
                         const float *d, float beta);
 
+// Backward of rows_add: da = beta_a da + dy', db = beta_b db + dy', dy' masked by y > 0 where
+// y != NULL. da->at may be NULL (not wanted) and db may be NULL.
+void rows_add_backward(const struct tensor *y, const struct tensor *dy, const struct tensor *da,
+                       const struct tensor *db, size_t n, float beta_a, float beta_b);
+// y[.., y_first + k] = beta y[.., y_first + k] + x[.., x_first + k], k < channels; x and y have the
+// same h and w, and their own c. Concatenation and its backward.
+void rows_accumulate_channels(const struct tensor *x, size_t x_first, const struct tensor *y,
+                              size_t y_first, size_t n, size_t channels, float beta);
+
 enum activation { ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SILU };
 // y = f(x); slope: of leaky ReLU
 void rows_activate(enum activation f, float slope, const struct tensor *x, const struct tensor *y,
@@ -46,6 +55,24 @@ void rows_activate(enum activation f, float slope, const struct tensor *x, const
 // dx = beta dx + dy f'(x)
 void rows_activate_backward(enum activation f, float slope, const struct tensor *x,
                             const struct tensor *dy, const struct tensor *dx, size_t n, float beta);
+
+// Pooling windows over x (h, w), y (p, q): p = (h + 2 pad_h - kernel_h) / stride_h + 1. Taps
+// outside x do not exist for max; mean divides by all taps of the window where counts_pad (taps in
+// the padding count, as PyTorch's count_include_pad), else by those inside x. pad < kernel.
+struct rows_window {
+    size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+    bool counts_pad;
+};
+void rows_pool_max(const struct rows_window *window, const struct tensor *x, const struct tensor *y,
+                   size_t n);
+// dx = beta dx + dy at the first tap (row by row) of each window with x == y
+void rows_pool_max_backward(const struct rows_window *window, const struct tensor *x,
+                            const struct tensor *y, const struct tensor *dy,
+                            const struct tensor *dx, size_t n, float beta);
+void rows_pool_mean(const struct rows_window *window, const struct tensor *x,
+                    const struct tensor *y, size_t n);
+void rows_pool_mean_backward(const struct rows_window *window, const struct tensor *dy,
+                             const struct tensor *dx, size_t n, float beta);
 
 // exp of n floats, relative error below 2e-7, the same bits wherever the instruction set is the
 // same (no libm).

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// Runs a planned convolution: packs weights, and the three loops over batch-reduce GEMM.
+#include <string.h>
+
+#include "models/kernels/conv_private.h"
+
+// One group's weights for forward: blocks of K, each (taps, C, width).
+static void pack_forward(const struct conv *conv, size_t group, const float *w, float *to)
+{
+    size_t rows = conv->taps * conv->c;
+    for (size_t b = 0; b < conv->k_blocks.n; b++) {
+        size_t width = conv_block_width(&conv->k_blocks, b);
+        const float *from = w + group * conv->k + b * CONV_BLOCK;
+        for (size_t i = 0; i < rows; i++, to += width)
+            memcpy(to, from + i * conv->shape.out, width * sizeof *to);
+    }
+}
+
+// One group's weights for backward data: blocks of C, each (taps, K, width), transposed in tiles.
+static void pack_backward(const struct conv *conv, size_t group, const float *w, float *to)
+{
+    enum { TILE = 16 };
+    for (size_t b = 0; b < conv->c_blocks.n; b++) {
+        size_t width = conv_block_width(&conv->c_blocks, b);
+        for (size_t tap = 0; tap < conv->taps; tap++, to += conv->k * width) {
+            const float *from =
+                w + (tap * conv->c + b * CONV_BLOCK) * conv->shape.out + group * conv->k;
+            for (size_t k0 = 0; k0 < conv->k; k0 += TILE)
+                for (size_t c = 0; c < width; c++)
+                    for (size_t k = k0; k < k0 + TILE && k < conv->k; k++)
+                        to[k * width + c] = from[c * conv->shape.out + k];
+        }
+    }
+}
+
+void conv_pack(struct conv *conv, const float *w)
+{
+    if (conv->is_depthwise) {
+        conv->packed_forward = NULL;
+        conv->packed_backward = NULL;
+        conv->w = w;
+        return;
+    }
+    size_t floats = conv->taps * conv->c * conv->k;
+    for (size_t g = 0; g < conv->shape.groups; g++) {
+        pack_forward(conv, g, w, conv->packed_forward + g * floats);
+        if (conv->phases)
+            pack_backward(conv, g, w, conv->packed_backward + g * floats);
+    }
+}
+
+// Samples of the caller to images of the (perhaps merged) views.
+static size_t images_of(const struct conv *conv, size_t n)
+{
+    return conv->merged ? (n * conv->positions + conv->merged - 1) / conv->merged : n;
+}
+
+// Blocks [first, last) of one group over images [n0, n1).
+static void run_rows(const struct conv_rows *rows, const struct conv_blocks *blocks, size_t block,
+                     const float *packed, const struct tensor *in, const float *in_base,
+                     const struct tensor *out, float *out_base, size_t n0, size_t n1)
+{
+    int rest = conv_block_width(blocks, block) < CONV_BLOCK;
+    const struct gemm *gemm = &rows->gemm[rest];
+    const gemm_offset *w_offset = rows->w_offset[rest];
+    for (size_t n = n0; n < n1; n++)
+        for (size_t i = 0; i < rows->n_rows; i++)
+            gemm_run(gemm, packed, w_offset, in_base + n * in->image + i * rows->in_row,
+                     rows->in_offset,
+                     out_base + n * out->image + rows->out_origin + i * rows->out_row +
+                         block * CONV_BLOCK,
+                     rows->n_taps);
+}
+
+// All blocks: image by image while the packed weights stay in cache, else block by block.
+static void run_blocks(const struct conv_rows *rows, const struct conv_blocks *blocks,
+                       size_t floats_a_channel, const float *packed, const struct tensor *in,
+                       const float *in_base, const struct tensor *out, float *out_base, size_t n)
+{
+    const size_t cached = 128 * 1024; // floats
+    size_t step = floats_a_channel * blocks->total <= cached ? 1 : n;
+    for (size_t n0 = 0; n0 < n; n0 += step)
+        for (size_t b = 0; b < blocks->n; b++)
+            run_rows(rows, blocks, b, packed + b * CONV_BLOCK * floats_a_channel, in, in_base, out,
+                     out_base, n0, n0 + step);
+}
+
+void conv_forward(const struct conv *conv, size_t n)
+{
+    if (conv->is_depthwise) {
+        conv_depthwise_forward(conv, n);
+        return;
+    }
+    const struct conv_shape *s = &conv->shape;
+    const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
+    size_t floats = conv->taps * conv->c * conv->k;
+    for (size_t g = 0; g < s->groups; g++)
+        run_blocks(&conv->forward, &conv->k_blocks, conv->taps * conv->c,
+                   conv->packed_forward + g * floats, &conv->x, x + g * conv->c, &conv->y,
+                   conv->y.at + g * conv->k, images_of(conv, n));
+}
+
+// Input pixels that no tap reaches have gradient zero.
+static void zero_rows(const struct conv_rows *rows, const struct tensor *dx, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t row = 0; row < rows->n_rows; row++)
+            for (size_t column = 0; column < rows->n_columns; column++)
+                memset(dx->at + i * dx->image + rows->out_origin + row * rows->out_row +
+                           column * rows->column_step,
+                       0, dx->c * sizeof(float));
+}
+
+void conv_backward_data(const struct conv *conv, size_t n)
+{
+    if (conv->is_depthwise) {
+        conv_depthwise_backward_data(conv, n);
+        return;
+    }
+    n = images_of(conv, n);
+    const float *dy = conv->dy.at - conv->dy.halo_h * conv->dy.row - conv->dy.halo_w * conv->dy.c;
+    size_t floats = conv->taps * conv->c * conv->k;
+    for (size_t i = 0; i < conv->n_phases; i++) {
+        const struct conv_rows *rows = &conv->phases[i];
+        if (rows->n_taps == 0 && conv->dx_beta == 0)
+            zero_rows(rows, &conv->dx, n);
+        if (rows->n_taps == 0)
+            continue;
+        for (size_t g = 0; g < conv->shape.groups; g++)
+            run_blocks(rows, &conv->c_blocks, conv->taps * conv->k,
+                       conv->packed_backward + g * floats, &conv->dy, dy + g * conv->k, &conv->dx,
+                       conv->dx.at + g * conv->c, n);
+    }
+}
+
+// dw[tap][c][k] of one group and tap, all blocks of K, images [n0, n0 + n).
+static void weights_tap(const struct conv *conv, size_t group, size_t tap, size_t n0, size_t n,
+                        float *dw)
+{
+    const struct conv_shape *s = &conv->shape;
+    size_t r = tap / s->kernel_w, t = tap % s->kernel_w;
+    const float *x = conv->x.at + n0 * conv->x.image + group * conv->c +
+                     r * s->dilation_h * conv->x.row + t * s->dilation_w * conv->x.c -
+                     s->pad_h * conv->x.row - s->pad_w * conv->x.c;
+    const float *dy = conv->dy.at + n0 * conv->dy.image + group * conv->k;
+    for (size_t b = 0; b < conv->k_blocks.n; b++) {
+        int rest = conv_block_width(&conv->k_blocks, b) < CONV_BLOCK;
+        gemm_run(&conv->weights[rest][n0 > 0], dy + b * CONV_BLOCK, conv->dy_offset, x,
+                 conv->x_offset, dw + tap * conv->c * s->out + group * conv->k + b * CONV_BLOCK,
+                 n * conv->y.h);
+    }
+}
+
+void conv_backward_weights(const struct conv *conv, size_t n, float *dw)
+{
+    if (conv->is_depthwise) {
+        conv_depthwise_backward_weights(conv, n, dw);
+        return;
+    }
+    ASSERT(!conv->merged || (n * conv->positions) % conv->merged == 0);
+    n = images_of(conv, n);
+    for (size_t n0 = 0; n0 < n; n0 += conv->images) {
+        size_t images = n - n0 < conv->images ? n - n0 : conv->images;
+        for (size_t g = 0; g < conv->shape.groups; g++)
+            for (size_t tap = 0; tap < conv->taps; tap++)
+                weights_tap(conv, g, tap, n0, images, dw);
+    }
+}

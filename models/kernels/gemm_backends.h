@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// What gemm.c needs of each backend. Private to kernels/.
+#ifndef SW2_MODELS_KERNELS_GEMM_BACKENDS_H
+#define SW2_MODELS_KERNELS_GEMM_BACKENDS_H
+
+#include "models/kernels/gemm.h"
+
+bool gemm_xsmm_is_usable(void);         // built in, and its JIT knows this machine
+bool gemm_xsmm_plan(struct gemm *gemm); // false: the JIT refuses the shape
+const char *gemm_xsmm_version(void);    // "LIBXSMM 1.17" or "no LIBXSMM"
+void gemm_blas_plan(struct gemm *gemm); // any shape
+const char *gemm_blas_version(void);    // "OpenBLAS 0.3.21 (SkylakeX)"
+void gemm_ref_plan(struct gemm *gemm);  // any shape
+
+#endif

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "models/layers/convolve.h"
+
+#include "models/kernels/rows.h"
+
+void convolve_declare(struct layer *layer, const struct conv_shape *s, bool has_bias,
+                      enum init init)
+{
+    const struct tensor *x = &layer->x[0];
+    struct shape in = tensor_shape(x), out = conv_output(s, in);
+    layer->y = tensor_of(x->n, out, 0, 0);
+    size_t x_halo[2], dy_halo[2];
+    conv_halos(s, in, out, x_halo, dy_halo);
+    layer->x_halo_h[0] = x_halo[0];
+    layer->x_halo_w[0] = x_halo[1];
+    layer->dy_halo_h = dy_halo[0];
+    layer->dy_halo_w = dy_halo[1];
+    size_t c = in.c / s->groups, taps = s->kernel_h * s->kernel_w;
+    layer->param[layer->n_params++] = (struct param){.name = "weight",
+                                                     .rank = 4,
+                                                     .dim = {s->kernel_h, s->kernel_w, c, s->out},
+                                                     .kind = PARAM_WEIGHT,
+                                                     .init = init,
+                                                     .fan_in = taps * c,
+                                                     .fan_out = taps * s->out / s->groups};
+    if (has_bias)
+        layer->param[layer->n_params++] = (struct param){
+            .name = "bias", .rank = 1, .dim = {s->out}, .kind = PARAM_BIAS, .init = INIT_ZERO};
+    layer->keep_floats = conv_packed_floats(s, in);
+    layer->flops = 2.0 * (double)(taps * c) * (double)(out.h * out.w * s->out);
+}
+
+enum status convolve_plan(struct layer *layer, const struct conv_shape *shape)
+{
+    struct conv *conv;
+    TRY(conv_plan(&conv, shape, &layer->x[0], &layer->y, &layer->dy, &layer->dx[0],
+                  layer->dx_beta[0] > 0, layer->keep));
+    layer->self = conv;
+    return STATUS_OK;
+}
+
+void convolve_prepare(struct layer *layer, const float *params)
+{
+    conv_pack(layer->self, params + layer->param[0].offset);
+}
+
+void convolve_forward(struct layer *layer, const struct pass *pass)
+{
+    conv_forward(layer->self, pass->n);
+    const float *bias = layer->n_params > 1 ? layer_param(layer, pass, 1) : NULL;
+    if (bias || layer->relu)
+        rows_bias(&layer->y, pass->n, bias, layer->relu);
+}
+
+void convolve_backward(struct layer *layer, const struct pass *pass)
+{
+    if (layer->relu)
+        rows_relu_mask(&layer->y, &layer->dy, pass->n);
+    if (layer->n_params > 1)
+        rows_channel_sum(&layer->dy, pass->n, layer_grad(layer, pass, 1));
+    if (layer->param[0].kind != PARAM_FROZEN)
+        conv_backward_weights(layer->self, pass->n, layer_grad(layer, pass, 0));
+    if (layer->dx[0].at)
+        conv_backward_data(layer->self, pass->n);
+}
+
+void convolve_free(struct layer *layer)
+{
+    conv_free(layer->self);
+}
+
+bool convolve_fuses_relu(const struct layer *layer)
+{
+    (void)layer;
+    return true;
+}
