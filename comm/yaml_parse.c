@@ -204,7 +204,7 @@ static enum status read_node(struct build *build, const yaml_event_t *event, int
     struct anchor *anchor;
     TRY(anchor_begin(build, event, &anchor));
     // Linked to its parent only when complete: a half-read map is not searched.
-    struct yaml_node *node;
+    struct yaml_node *node = NULL;
     if (event->type == YAML_SCALAR_EVENT) {
         TRY(node_new(build, event, YAML_SCALAR, &node));
         TRY(scalar_text(build, event, &node->text));
