@@ -116,6 +116,7 @@ static enum status attr_write_locked(struct h5 *file, const char *object, const 
                                      hid_t type, bool is_scalar, size_t n, const void *data)
 {
     hid_t parent = -1;
+    TRY(h5_output_check(file));
     TRY(h5_object_open(file, object, &parent));
     if (H5Aexists(parent, name) > 0)
         H5Adelete(parent, name);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Shared by h5.c (files and reading), h5_write.c (outputs) and h5_attr.c (attributes); by no one
-// else.
+// Shared by h5.c, h5_read.c, h5_write.c, h5_output.c and h5_attr.c; by no one else.
 #ifndef SW2_DATA_H5_PRIVATE_H
 #define SW2_DATA_H5_PRIVATE_H
 
@@ -14,6 +13,7 @@ struct h5 {
     char *temporary; // of an output, else NULL
     uint64_t bytes;  // size of an input
     int fd;          // of an input: raw reads of contiguous data; -1 for outputs
+    int failed;      // of an output: errno of the first failed write, else 0
 };
 
 struct h5_set {
@@ -44,5 +44,11 @@ enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
 bool h5_exists_locked(struct h5 *file, const char *object);
 // Fills file, name, info from an open data set; takes the id over, also on error.
 enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_set **set);
+
+// Has files be made by the driver of h5_output.c, which keeps the first error in *failed and tells
+// HDF5 of none. False: HDF5 refused.
+bool h5_output_choose(hid_t access, int *failed);
+// STATUS_ERROR when a write to this output has failed. Inputs: STATUS_OK.
+enum status h5_output_check(const struct h5 *file);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Outputs: a file under a temporary name that gets its own name only when every byte is on the
-// disk. Called through h5.h by the importers and the checkpoint.
+// disk (h5_output.c keeps write errors from HDF5). Called through h5.h by the importers and the
+// checkpoint.
 #include "data/h5_private.h"
 
 #include <errno.h>
@@ -17,12 +18,12 @@ static enum status create_locked(struct h5 *file)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     CHECK(access >= 0, STATUS_ERROR, "HDF5: %s", h5_reason());
-#if H5_VERSION_GE(1, 10, 7)
-    H5Pset_file_locking(access, false, true);
-#endif
-    file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    if (h5_output_choose(access, &file->failed))
+        file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     const char *why = file->id < 0 ? h5_reason() : "";
     H5Pclose(access);
+    CHECK(!file->failed, STATUS_ERROR, "cannot create %s: %s", file->temporary,
+          strerror(file->failed));
     CHECK(file->id >= 0, STATUS_ERROR, "cannot create %s: %s", file->temporary, why);
     return STATUS_OK;
 }
@@ -71,7 +72,7 @@ static enum status flush_locked(struct h5 *file)
     herr_t result = H5Fclose(file->id);
     file->id = -1;
     CHECK(result >= 0, STATUS_ERROR, "cannot write %s: %s", file->path, h5_reason());
-    return STATUS_OK;
+    return h5_output_check(file);
 }
 
 static enum status file_publish(struct h5 *file)
@@ -129,6 +130,7 @@ enum status h5_create_set(struct h5 *file, const char *dataset, enum h5_type typ
 {
     *set = NULL;
     ASSERT(type != H5_OTHER && rank >= 0 && rank <= H5_RANK_MAX && file->temporary);
+    TRY(h5_output_check(file));
     h5_lock();
     hid_t id = -1;
     enum status status = dataset_make(file, dataset, type, rank, dim, &id);
@@ -158,7 +160,7 @@ static enum status set_write_locked(struct h5_set *set, uint64_t first, uint64_t
     H5Sclose(to);
     CHECK(result >= 0, STATUS_ERROR, "cannot write '%s' to %s: %s", set->name, set->file->path,
           why);
-    return STATUS_OK;
+    return h5_output_check(set->file);
 }
 
 enum status h5_set_write(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
@@ -168,6 +170,7 @@ enum status h5_set_write(struct h5_set *set, uint64_t first, uint64_t count, enu
     ASSERT(as != H5_OTHER && first <= rows && count <= rows - first);
     if (count == 0 || set->row_elements == 0)
         return STATUS_OK;
+    TRY(h5_output_check(set->file));
     h5_lock();
     enum status status = set_write_locked(set, first, count, h5_native(as), in);
     h5_unlock();
