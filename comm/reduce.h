@@ -29,12 +29,15 @@ size_t reduce_sent_bytes(size_t n, int grains, int size,
                          int rank); // sent per step by rank (sum and gather)
 
 // Vector (n floats, owned by reduce, contents undefined) into which the next grain's values go.
+// Places that no grain ever writes (padding, frozen parameters) are zero in it and in the sum, as
+// long as the caller's changes of reduce_sum keep zeros zero there.
 // Grains of this rank come in ascending order.
 float *reduce_grain(struct reduce *reduce);
 // The current grain's values at [offset, previous offset) are final (previous offset of a grain
 // starts at n; offsets only fall; any value is allowed). offset 0 ends the grain. Folds the range;
 // on the last local grain starts the sum of every bucket that is now complete. The caller must not
 // write that range again.
+// Pushes of 0 after the one that ended the grain are allowed and mean nothing.
 void reduce_push(struct reduce *reduce, size_t offset);
 // Collective: finishes the sum of the step. Afterwards this rank's slices of reduce_sum() are
 // valid.

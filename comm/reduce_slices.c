@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// Cuts the flat vector into buckets and slices, and counts what a reduction takes: pure, the same
+// on all ranks. Called by reduce.c and by the plan of a run.
+#include <limits.h>
+
+#include "comm/reduce_private.h"
+
+struct span reduce_bucket(const struct reduce_plan *plan, size_t bucket)
+{
+    size_t end = plan->n - bucket * plan->bucket;
+    size_t count = end < plan->bucket ? end : plan->bucket;
+    return (struct span){.offset = end - count, .count = count};
+}
+
+struct span reduce_half(struct span range, int is_upper)
+{
+    size_t lower = (range.count / SPAN_BLOCK + 1) / 2 * SPAN_BLOCK;
+    if (is_upper)
+        return (struct span){.offset = range.offset + lower, .count = range.count - lower};
+    return (struct span){.offset = range.offset, .count = lower};
+}
+
+struct span reduce_halved(struct span bucket, int rank, int rounds)
+{
+    for (int round = 0; round < rounds; round++)
+        bucket = reduce_half(bucket, rank >> round & 1);
+    return bucket;
+}
+
+struct span reduce_slice(const struct reduce_plan *plan, size_t bucket, int rank)
+{
+    struct span range = reduce_bucket(plan, bucket);
+    if (plan->is_halving)
+        return reduce_halved(range, rank, plan->rounds);
+    size_t blocks = range.count / SPAN_BLOCK, size = (size_t)plan->size;
+    size_t begin = blocks * (size_t)rank / size, end = blocks * ((size_t)rank + 1) / size;
+    return (struct span){.offset = range.offset + begin * SPAN_BLOCK,
+                         .count = (end - begin) * SPAN_BLOCK};
+}
+
+size_t reduce_list_slices(const struct reduce_plan *plan, int rank, struct span *spans)
+{
+    size_t n = 0, last_end = (size_t)-1;
+    for (size_t bucket = plan->n_buckets; bucket-- > 0;) {
+        struct span slice = reduce_slice(plan, bucket, rank);
+        if (slice.count == 0)
+            continue;
+        if (slice.offset != last_end) {
+            n++;
+            if (spans)
+                spans[n - 1] = (struct span){.offset = slice.offset, .count = 0};
+        }
+        if (spans)
+            spans[n - 1].count += slice.count;
+        last_end = slice.offset + slice.count;
+    }
+    return n;
+}
+
+static int node_count(int grains, int size, int rank)
+{
+    struct tree_node nodes[TREE_NODES_MAX];
+    return tree_nodes(tree_run_of(grains, size, rank), nodes);
+}
+
+// Most partial sums that stand beside a grain in the works, plus that grain.
+static int count_buffers(struct tree_run run)
+{
+    struct tree_node nodes[TREE_NODES_MAX];
+    int most = 0;
+    for (int done = 0; done < run.count; done++) {
+        int depth = tree_nodes((struct tree_run){.first = run.first, .count = done}, nodes);
+        most = depth > most ? depth : most;
+    }
+    return most + 1;
+}
+
+struct reduce_plan reduce_plan_make(size_t n, int grains, int size, int rank, size_t bucket_bytes)
+{
+    ASSERT(n % SPAN_BLOCK == 0);
+    size_t floats = bucket_bytes / sizeof(float) + (bucket_bytes % sizeof(float) != 0);
+    floats = floats >= n ? n : span_round(floats);
+    struct reduce_plan plan = {.n = n,
+                               .bucket = floats > 0 ? floats : SPAN_BLOCK,
+                               .grains = grains,
+                               .size = size,
+                               .rank = rank,
+                               .is_halving = size > 1 && (size & (size - 1)) == 0,
+                               .run = tree_run_of(grains, size, rank)};
+    plan.n_buckets = (n + plan.bucket - 1) / plan.bucket;
+    while (plan.is_halving && 1 << plan.rounds < size)
+        plan.rounds++;
+    plan.n_nodes = node_count(grains, size, rank);
+    plan.n_buffers = count_buffers(plan.run);
+    int most_nodes = 0;
+    for (int r = 0; r < size; r++) {
+        int nodes = node_count(grains, size, r);
+        plan.n_all_nodes += nodes;
+        most_nodes = nodes > most_nodes ? nodes : most_nodes;
+    }
+    for (size_t bucket = 0; bucket < plan.n_buckets; bucket++)
+        plan.own_floats += reduce_slice(&plan, bucket, rank).count;
+    if (plan.is_halving) { // halves are received into buffer 1
+        plan.n_buffers = plan.n_buffers < 2 ? 2 : plan.n_buffers;
+        plan.n_requests = 2;
+        plan.n_tags = (size_t)plan.rounds;
+    } else if (size > 1) {
+        size_t remote = (size_t)(plan.n_all_nodes - plan.n_nodes);
+        plan.staged_floats = remote * plan.own_floats;
+        plan.n_requests = remote + (size_t)plan.n_nodes * (size_t)(size - 1);
+        plan.n_tags = (size_t)most_nodes;
+    }
+    return plan;
+}
+
+enum status reduce_check_limits(const struct reduce_plan *plan, int largest_tag)
+{
+    CHECK(plan->n / SPAN_BLOCK <= INT_MAX, STATUS_USAGE,
+          "a vector of %zu floats is more than this reduction can carry", plan->n);
+    size_t most = (size_t)INT_MAX;
+    CHECK(plan->n_requests == 0 || plan->n_buckets <= most / plan->n_requests, STATUS_USAGE,
+          "%zu buckets of %zu messages are more than MPI can count; use larger buckets",
+          plan->n_buckets, plan->n_requests);
+    CHECK(plan->n_tags == 0 || plan->n_buckets <= (size_t)largest_tag / plan->n_tags, STATUS_USAGE,
+          "%zu buckets need more message tags than this MPI has (%d); use larger buckets",
+          plan->n_buckets, largest_tag);
+    return STATUS_OK;
+}
+
+// Whenever the two rightmost nodes are siblings they merge.
+void reduce_plan_merges(const struct reduce_plan *plan, struct reduce_node *nodes,
+                        struct reduce_merge *merges)
+{
+    struct tree_node own[TREE_NODES_MAX], stack[TREE_NODES_MAX];
+    int number[TREE_NODES_MAX];
+    int n = 0, depth = 0, n_merges = 0;
+    for (int rank = 0; rank < plan->size; rank++) {
+        int n_own = tree_nodes(tree_run_of(plan->grains, plan->size, rank), own);
+        for (int i = 0; i < n_own; i++, n++) {
+            nodes[n] = (struct reduce_node){.owner = rank, .index = i};
+            ASSERT(depth < TREE_NODES_MAX);
+            stack[depth] = own[i];
+            number[depth++] = n;
+            while (depth > 1 && stack[depth - 2].count == stack[depth - 1].count &&
+                   (stack[depth - 2].first & stack[depth - 2].count) == 0) {
+                depth--;
+                stack[depth - 1].count *= 2;
+                merges[n_merges++] = (struct reduce_merge){number[depth - 1], number[depth]};
+            }
+        }
+    }
+    ASSERT(depth == 1 && stack[0].count == plan->grains && n_merges == n - 1);
+}
+
+size_t reduce_bytes(size_t n, int grains, int size, int rank, size_t bucket_bytes)
+{
+    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, bucket_bytes);
+    size_t vectors = ((size_t)plan.n_buffers * n + plan.staged_floats) * sizeof(float);
+    if (size == 1)
+        return vectors;
+    size_t tables = plan.n_buckets * (size_t)size * sizeof(struct span) +
+                    plan.n_buckets * (plan.n_requests * 12 + 16) + n / SPAN_BLOCK * sizeof(double);
+    return vectors + tables;
+}
+
+size_t reduce_sent_bytes(size_t n, int grains, int size, int rank)
+{
+    if (size == 1 || n == 0)
+        return 0;
+    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, n * sizeof(float));
+    size_t given = (size_t)plan.n_nodes * (n - plan.own_floats); // halving: n_nodes is 1
+    size_t gathered = plan.own_floats * (size_t)(size - 1);
+    return (given + gathered) * sizeof(float);
+}
