@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+// The model: graph, loss and the flat vector's layout; forward and backward of one grain.
+#include "models/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "comm/names.h"
+#include "comm/random.h"
+#include "comm/span.h"
+#include "models/graph.h"
+#include "models/kernels/rows.h"
+
+struct model {
+    struct graph graph;
+    struct loss loss;
+    struct tensor input, input_gradient;
+    struct model_param *params;
+    size_t n_params, floats, n_trained;
+};
+
+static enum status loss_fail(const struct yaml *yaml, const struct yaml_node *node)
+{
+    size_t n;
+    const char *const *known = loss_names(&n);
+    const char *nearest = names_nearest(node->key ? node->key : node->text, known, n);
+    FAIL(STATUS_USAGE, "%s:%d: unknown loss '%s'%s%s%s", yaml->name, node->line,
+         node->key ? node->key : node->text, nearest ? ", did you mean '" : "",
+         nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+static enum status loss_init(struct model *model, const struct model_config *config)
+{
+    const struct yaml_node *node = config->loss, *args = NULL;
+    struct loss *loss = &model->loss;
+    loss->ops = loss_ops_find("softmax");
+    if (node && node->kind == YAML_SCALAR) {
+        loss->ops = loss_ops_find(node->text);
+    } else if (node) {
+        CHECK(node->kind == YAML_MAP && node->n == 1, STATUS_USAGE,
+              "%s:%d: loss takes one loss, as {softmax: {label_smoothing: 0.1}}",
+              config->yaml->name, node->line);
+        node = node->first;
+        loss->ops = loss_ops_find(node->key);
+        args = node->kind == YAML_SCALAR && !node->text[0] ? NULL : node;
+    }
+    if (!loss->ops)
+        return loss_fail(config->yaml, node);
+    loss->line = node ? node->line : 0;
+    loss->target = config->target;
+    loss->grain = config->grain;
+    loss->logits = model->graph.tensors[model->graph.network.n].shape;
+    loss->args = yaml_memory_get(config->yaml, loss->ops->args_size + 1);
+    TRY(options_read(config->yaml, args, loss->ops->options, loss->ops->n_options, loss->ops->name,
+                     loss->args));
+    TRY(loss->ops->plan(loss));
+    return memory_alloc(&loss->work, loss->work_floats, sizeof(float), "loss");
+}
+
+// Lays the parameters out in the flat vector, in network order, each on a block of its own.
+static enum status params_lay(struct model *model)
+{
+    struct graph *graph = &model->graph;
+    for (size_t i = 0; i < graph->network.n; i++)
+        model->n_params += (size_t)graph->layers[i].n_params;
+    TRY(memory_alloc(&model->params, model->n_params, sizeof *model->params, "parameter table"));
+    size_t at = 0;
+    for (size_t i = 0; i < graph->network.n; i++)
+        for (int j = 0; j < graph->layers[i].n_params; j++) {
+            struct layer *layer = &graph->layers[i];
+            struct param *param = &layer->param[j];
+            param->count = 1;
+            for (int d = 0; d < param->rank; d++)
+                param->count *= param->dim[d];
+            param->offset = model->floats;
+            model->floats += span_round(param->count);
+            model->params[at] = (struct model_param){.layer = layer, .param = param};
+            snprintf(model->params[at].name, sizeof model->params[at].name, "%s/%s", layer->name,
+                     param->name);
+            at++;
+            if (param->kind == PARAM_WEIGHT || param->kind == PARAM_BIAS)
+                model->n_trained += param->count;
+        }
+    return STATUS_OK;
+}
+
+static void input_bind(struct model *model)
+{
+    struct graph *graph = &model->graph;
+    for (size_t i = 0; i < graph->network.n; i++)
+        for (int k = 0; k < graph->layers[i].n_x; k++)
+            if (graph->network.nodes[i].from[k] == NETWORK_INPUT) {
+                model->input = graph->layers[i].x[k];
+                model->input_gradient = graph->layers[i].dx[k];
+            }
+}
+
+static enum status model_build(struct model *model, const struct model_config *config)
+{
+    CHECK(config->grain > 0, STATUS_USAGE, "a grain needs at least one sample");
+    TRY(graph_init(&model->graph, config));
+    TRY(loss_init(model, config));
+    TRY(params_lay(model));
+    input_bind(model);
+    return STATUS_OK;
+}
+
+enum status model_init(struct model **out, const struct model_config *config)
+{
+    struct model *model = NULL;
+    *out = NULL;
+    TRY(memory_alloc(&model, 1, sizeof *model, "model"));
+    enum status status = model_build(model, config);
+    if (status != STATUS_OK)
+        model_free(model);
+    else
+        *out = model;
+    return status;
+}
+
+void model_free(struct model *model)
+{
+    if (!model)
+        return;
+    if (model->loss.ops && model->loss.ops->free)
+        model->loss.ops->free(&model->loss);
+    free(model->loss.work);
+    graph_free(&model->graph);
+    free(model->params);
+    free(model);
+}
+
+size_t model_floats(const struct model *model)
+{
+    return model->floats;
+}
+
+size_t model_n_trained(const struct model *model)
+{
+    return model->n_trained;
+}
+
+size_t model_n_layers(const struct model *model)
+{
+    return model->graph.network.n;
+}
+
+const struct layer *model_layer(const struct model *model, size_t i)
+{
+    return &model->graph.layers[i];
+}
+
+const struct loss *model_loss(const struct model *model)
+{
+    return &model->loss;
+}
+
+struct model_memory model_memory(const struct model *model)
+{
+    const struct graph *graph = &model->graph;
+    return (struct model_memory){graph->activation_floats * sizeof(float),
+                                 graph->gradient_floats * sizeof(float),
+                                 (graph->keep_floats + model->loss.work_floats) * sizeof(float)};
+}
+
+double model_flops(const struct model *model)
+{
+    double flops = 0;
+    for (size_t i = 0; i < model->graph.network.n; i++)
+        flops += model->graph.layers[i].flops;
+    return flops;
+}
+
+size_t model_params(const struct model *model, const struct model_param **params)
+{
+    *params = model->params;
+    return model->n_params;
+}
+
+// Standard deviation or bound of the random inits: He et al. 2015, Glorot and Bengio 2010.
+static double init_scale(const struct param *param)
+{
+    double in = (double)param->fan_in, both = (double)(param->fan_in + param->fan_out);
+    switch (param->init) {
+    case INIT_HE_NORMAL:
+        return sqrt(2.0 / in);
+    case INIT_HE_UNIFORM:
+        return sqrt(6.0 / in);
+    case INIT_XAVIER_NORMAL:
+        return sqrt(2.0 / both);
+    case INIT_XAVIER_UNIFORM:
+        return sqrt(6.0 / both);
+    default:
+        return 0;
+    }
+}
+
+static void param_init(const struct param *param, struct random_key key, uint32_t number, float *to)
+{
+    float scale = (float)init_scale(param);
+    bool is_normal = param->init == INIT_HE_NORMAL || param->init == INIT_XAVIER_NORMAL;
+    if (is_normal)
+        random_normal(key, number, 0, param->count, to);
+    for (size_t i = 0; i < param->count; i++) {
+        uint32_t words[4];
+        if (param->init == INIT_ZERO || param->init == INIT_ONE) {
+            to[i] = param->init == INIT_ONE ? 1.0f : 0.0f;
+        } else if (param->init == INIT_VALUES) {
+            to[i] = param->values[i];
+        } else if (is_normal) {
+            to[i] *= scale;
+        } else {
+            random_words(key, i, number, words);
+            to[i] = scale * (2.0f * random_uniform(words[0]) - 1.0f);
+        }
+    }
+}
+
+enum status model_init_params(const struct model *model, uint64_t seed, float *params)
+{
+    struct random_key key = {seed, RANDOM_INIT, 0};
+    memset(params, 0, model->floats * sizeof *params);
+    for (size_t i = 0; i < model->n_params; i++) {
+        const struct param *param = model->params[i].param;
+        param_init(param, key, (uint32_t)i, params + param->offset);
+    }
+    return STATUS_OK;
+}
+
+void model_prepare(struct model *model, const float *params)
+{
+    struct graph *graph = &model->graph;
+    for (size_t i = 0; i < graph->network.n; i++)
+        if (!graph->is_skipped[i] && graph->layers[i].ops->prepare)
+            graph->layers[i].ops->prepare(&graph->layers[i], params);
+}
+
+void model_forward(struct model *model, const struct pass *pass, const float *x)
+{
+    struct graph *graph = &model->graph;
+    struct tensor from = tensor_of(pass->n, tensor_shape(&model->input), 0, 0);
+    from.at = (float *)(uintptr_t)x; // rows_copy only reads it
+    rows_copy(&from, &model->input, pass->n);
+    for (size_t i = 0; i < graph->network.n; i++)
+        if (!graph->is_skipped[i])
+            graph->layers[i].ops->forward(&graph->layers[i], pass);
+}
+
+void model_loss_eval(struct model *model, const struct pass *pass, const void *target,
+                     bool is_gradient, float scale, double metrics[LOSS_METRICS_MAX])
+{
+    const struct layer *last = &model->graph.layers[model->graph.network.n - 1];
+    model->loss.ops->eval(&model->loss, &last->y, target, pass->n, scale,
+                          is_gradient ? &last->dy : NULL, metrics);
+}
+
+void model_backward(struct model *model, const struct pass *pass,
+                    void (*hook)(void *context, size_t offset), void *context)
+{
+    struct graph *graph = &model->graph;
+    for (size_t i = graph->network.n; i-- > 0;) {
+        struct layer *layer = &graph->layers[i];
+        if (!graph->has_backward[i])
+            continue;
+        layer->ops->backward(layer, pass);
+        if (hook && layer->n_params > 0)
+            hook(context, layer->param[0].offset);
+    }
+    if (hook)
+        hook(context, 0);
+}
+
+const struct tensor *model_output(const struct model *model)
+{
+    return &model->graph.layers[model->graph.network.n - 1].y;
+}
+
+const struct tensor *model_input_gradient(const struct model *model)
+{
+    return &model->input_gradient;
+}
