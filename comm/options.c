@@ -2,6 +2,7 @@
 // Reads values by a table of options; options_text.c writes them.
 #include "comm/options.h"
 #include "comm/names.h"
+#include "comm/number.h"
 #include "comm/options_private.h"
 
 #include <stdio.h>
@@ -47,7 +48,7 @@ static enum status read_int(const struct target *target, const struct yaml_node 
 {
     const char *problem;
     TRY(scalar_only(target, node, "an integer"));
-    if (!option_int(node->text, out, &problem))
+    if (!number_int(node->text, out, &problem))
         READ_FAIL(target, node->text, "%s", problem);
     return check_bounds(target, node->text, (double)*out);
 }
@@ -57,7 +58,7 @@ static enum status read_double(const struct target *target, const struct yaml_no
 {
     const char *problem;
     TRY(scalar_only(target, node, "a number"));
-    if (!option_double(node->text, out, &problem))
+    if (!number_double(node->text, out, &problem))
         READ_FAIL(target, node->text, "%s", problem);
     return check_bounds(target, node->text, *out);
 }
