@@ -43,7 +43,9 @@ enum isa isa_detect(void)
 
 enum isa isa_current(void)
 {
-    return is_set ? current : isa_detect();
+    if (!is_set) // once: CPUID is slow where a hypervisor traps it, and kernels ask at every call
+        isa_set(isa_detect());
+    return current;
 }
 
 void isa_set(enum isa isa)

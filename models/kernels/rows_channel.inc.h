@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// Elementwise loops with a parameter per channel: a block of up to 4 vectors of channels keeps its
+// parameters in registers while all positions of a run pass. Included by rows_isa.c.
+
+// The loop over blocks of channels: BLOCK(vectors, part) is called with c0 counting up. Whole
+// vectors by 4, 2, 1, then what is left of the last one.
+#define CHANNEL_BLOCKS(channels, BLOCK)                                                            \
+    do {                                                                                           \
+        size_t c0 = 0, end_ = (channels);                                                          \
+        for (; c0 + 4 * VEC <= end_; c0 += 4 * VEC)                                                \
+            BLOCK(4, VEC);                                                                         \
+        if (c0 + 2 * VEC <= end_) {                                                                \
+            BLOCK(2, VEC);                                                                         \
+            c0 += 2 * VEC;                                                                         \
+        }                                                                                          \
+        if (c0 + VEC <= end_) {                                                                    \
+            BLOCK(1, VEC);                                                                         \
+            c0 += VEC;                                                                             \
+        }                                                                                          \
+        if (c0 < end_)                                                                             \
+            BLOCK(1, end_ - c0);                                                                   \
+    } while (0)
+
+// y = x scale + shift; scale NULL: 1. At p0 .. p0 + positions, channels c0 .. of B vectors.
+TEMPLATE void scale_shift_run(int B, size_t part, bool has_scale, bool relu, const float *x,
+                              float *y, size_t positions, size_t c, const float *scale,
+                              const float *shift)
+{
+    vec s[4], t[4];
+    for (int b = 0; b < B; b++) {
+        s[b] = has_scale ? vec_load_part(scale + b * VEC, part) : vec_all(1);
+        t[b] = vec_load_part(shift + b * VEC, part);
+    }
+    size_t p = 0;
+    for (; p + 4 <= positions; p += 4)
+        for (size_t u = 0; u < 4; u++)
+            for (int b = 0; b < B; b++) {
+                vec v = vec_load_part(x + (p + u) * c + b * VEC, part);
+                v = has_scale ? v * s[b] + t[b] : v + t[b];
+                vec_store_part(y + (p + u) * c + b * VEC, relu ? vec_relu(v) : v, part);
+            }
+    for (; p < positions; p++)
+        for (int b = 0; b < B; b++) {
+            vec v = vec_load_part(x + p * c + b * VEC, part);
+            v = has_scale ? v * s[b] + t[b] : v + t[b];
+            vec_store_part(y + p * c + b * VEC, relu ? vec_relu(v) : v, part);
+        }
+}
+
+TEMPLATE void scale_shift_all(bool has_scale, bool relu, const struct tensor *x,
+                              const struct tensor *y, size_t n, const float *scale,
+                              const float *shift)
+{
+    struct runs runs = runs_of(n, x, y, NULL, NULL);
+    for (size_t image = 0; image < runs.images; image++)
+        for (size_t row = 0; row < runs.rows; row++) {
+            const float *from = tensor_row(x, image, row);
+            float *to = tensor_row(y, image, row);
+#define BLOCK(B, part)                                                                             \
+    scale_shift_run(B, part, has_scale, relu, from + c0, to + c0, runs.positions, x->c,            \
+                    has_scale ? scale + c0 : NULL, shift + c0)
+            CHANNEL_BLOCKS(x->c, BLOCK);
+#undef BLOCK
+        }
+}
+
+static void scale_shift(const struct tensor *x, const struct tensor *y, size_t n,
+                        const float *scale, const float *shift, bool relu)
+{
+    if (scale && relu)
+        scale_shift_all(true, true, x, y, n, scale, shift);
+    else if (scale)
+        scale_shift_all(true, false, x, y, n, scale, shift);
+    else if (relu)
+        scale_shift_all(false, true, x, y, n, scale, shift);
+    else
+        scale_shift_all(false, false, x, y, n, scale, shift);
+}
+
+struct norm_run {
+    const float *x, *y, *dy;
+    float *dx;
+};
+
+// One vector of dx = beta dx + a dy' + b x + d at offset i.
+TEMPLATE void norm_step(bool masked, bool has_beta, const struct norm_run *r, size_t i, vec a,
+                        vec b, vec d, size_t part)
+{
+    vec g = vec_load_part(r->dy + i, part);
+    if (masked)
+        g = vec_where_positive(vec_load_part(r->y + i, part), g);
+    vec v = vec_load_part(r->x + i, part) * b + d;
+    v = g * a + v;
+    if (has_beta)
+        v += vec_load_part(r->dx + i, part);
+    vec_store_part(r->dx + i, v, part);
+}
+
+TEMPLATE void norm_backward_run(int B, size_t part, bool masked, bool has_beta, struct norm_run r,
+                                size_t positions, size_t c, const float *a, const float *b,
+                                const float *d)
+{
+    vec va[4], vb[4], vd[4];
+    for (int k = 0; k < B; k++) {
+        va[k] = vec_load_part(a + k * VEC, part);
+        vb[k] = vec_load_part(b + k * VEC, part);
+        vd[k] = vec_load_part(d + k * VEC, part);
+    }
+    size_t p = 0;
+    for (; p + 4 <= positions; p += 4)
+        for (size_t u = 0; u < 4; u++)
+            for (int k = 0; k < B; k++)
+                norm_step(masked, has_beta, &r, (p + u) * c + (size_t)k * VEC, va[k], vb[k], vd[k],
+                          part);
+    for (; p < positions; p++)
+        for (int k = 0; k < B; k++)
+            norm_step(masked, has_beta, &r, p * c + (size_t)k * VEC, va[k], vb[k], vd[k], part);
+}
+
+TEMPLATE void norm_backward_all(bool masked, bool has_beta, const struct tensor *x,
+                                const struct tensor *y, const struct tensor *dy,
+                                const struct tensor *dx, size_t n, const float *a, const float *b,
+                                const float *d)
+{
+    struct runs runs = runs_of(n, x, y, dy, dx);
+    for (size_t image = 0; image < runs.images; image++)
+        for (size_t row = 0; row < runs.rows; row++) {
+            const float *from = tensor_row(x, image, row), *gradient = tensor_row(dy, image, row);
+            const float *mask = run_at(y, image, row);
+            float *to = tensor_row(dx, image, row);
+#define BLOCK(B, part)                                                                             \
+    norm_backward_run(                                                                             \
+        B, part, masked, has_beta,                                                                 \
+        (struct norm_run){from + c0, masked ? mask + c0 : NULL, gradient + c0, to + c0},           \
+        runs.positions, x->c, a + c0, b + c0, d + c0)
+            CHANNEL_BLOCKS(x->c, BLOCK);
+#undef BLOCK
+        }
+}
+
+static void norm_backward(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                          const struct tensor *dx, size_t n, const float *a, const float *b,
+                          const float *d, float beta)
+{
+    if (y && beta != 0)
+        norm_backward_all(true, true, x, y, dy, dx, n, a, b, d);
+    else if (y)
+        norm_backward_all(true, false, x, y, dy, dx, n, a, b, d);
+    else if (beta != 0)
+        norm_backward_all(false, true, x, y, dy, dx, n, a, b, d);
+    else
+        norm_backward_all(false, false, x, y, dy, dx, n, a, b, d);
+}

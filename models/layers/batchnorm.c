@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Batch normalisation (Ioffe and Szegedy 2015) over the samples of the grain ("ghost" batch norm),
+// with PyTorch's conventions: biased variance in training, unbiased in the running one, and
+// momentum as the weight of the new value. Owns nothing shared: the grain's mean and variance go
+// out as gradients of PARAM_STATE, the trainer averages them. Called through layer.h.
+#include <math.h>
+
+#include "models/kernels/rows.h"
+#include "models/layer.h"
+
+struct batchnorm_args {
+    double eps, momentum;
+};
+
+enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, N_PARAMS };
+
+// keep: (3, c), from forward to backward.
+static float *kept_mean(const struct layer *layer)
+{
+    return layer->keep;
+}
+static float *kept_variance(const struct layer *layer)
+{
+    return layer->keep + layer->y.c;
+}
+static float *kept_rstd(const struct layer *layer)
+{ // 1 / sqrt(variance + eps)
+    return layer->keep + 2 * layer->y.c;
+}
+
+static enum status batchnorm_shape(struct layer *layer)
+{
+    const struct batchnorm_args *args = layer->args;
+    const struct tensor *x = &layer->x[0];
+    static const struct param proto[N_PARAMS] = {
+        {.name = "weight", .kind = PARAM_BIAS, .init = INIT_ONE},
+        {.name = "bias", .kind = PARAM_BIAS, .init = INIT_ZERO},
+        {.name = "running_mean", .kind = PARAM_STATE, .init = INIT_ZERO},
+        {.name = "running_var", .kind = PARAM_STATE, .init = INIT_ONE},
+    };
+    layer->n_params = N_PARAMS;
+    for (int i = 0; i < N_PARAMS; i++) {
+        layer->param[i] = proto[i];
+        layer->param[i].rank = 1;
+        layer->param[i].dim[0] = x->c;
+        layer->param[i].state_momentum = (float)args->momentum;
+    }
+    layer->y.h = x->h;
+    layer->y.w = x->w;
+    layer->y.c = x->c;
+    layer->keep_floats = 3 * x->c;
+    layer->work_floats = 3 * x->c;
+    layer->flops = 2 * (double)(x->h * x->w * x->c);
+    return STATUS_OK;
+}
+
+static void batchnorm_forward(struct layer *layer, const struct pass *pass)
+{
+    const struct batchnorm_args *args = layer->args;
+    const size_t c = layer->y.c;
+    const float *gamma = layer_param(layer, pass, WEIGHT), *beta = layer_param(layer, pass, BIAS);
+    float *mean = kept_mean(layer), *variance = kept_variance(layer), *rstd = kept_rstd(layer);
+    float *scale = layer->work, *shift = layer->work + c; // (c) each
+    if (pass->is_training)
+        rows_moments(&layer->x[0], pass->n, mean, variance);
+    for (size_t k = 0; k < c; k++) {
+        if (!pass->is_training) {
+            mean[k] = layer_param(layer, pass, RUNNING_MEAN)[k];
+            variance[k] = layer_param(layer, pass, RUNNING_VAR)[k];
+        }
+        rstd[k] = (float)(1 / sqrt((double)variance[k] + args->eps));
+        scale[k] = gamma[k] * rstd[k];
+        shift[k] = beta[k] - mean[k] * scale[k];
+    }
+    rows_scale_shift(&layer->x[0], &layer->y, pass->n, scale, shift, layer->relu);
+}
+
+// dx = gamma rstd (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as a dy' + b x + d.
+// Outside training the statistics are constants: dx = gamma rstd dy'.
+static void batchnorm_backward(struct layer *layer, const struct pass *pass)
+{
+    const size_t c = layer->y.c;
+    const float *gamma = layer_param(layer, pass, WEIGHT);
+    const float *mean = kept_mean(layer), *variance = kept_variance(layer);
+    const float *rstd = kept_rstd(layer);
+    float *dgamma = layer_grad(layer, pass, WEIGHT), *dbeta = layer_grad(layer, pass, BIAS);
+    float *d_mean = layer_grad(layer, pass, RUNNING_MEAN);
+    float *d_var = layer_grad(layer, pass, RUNNING_VAR);
+    float *a = layer->work, *b = layer->work + c, *d = layer->work + 2 * c; // (c) each
+    const struct tensor *mask = layer->relu ? &layer->y : NULL;
+    const float count = (float)(pass->n * layer->y.h * layer->y.w);
+    const float unbias = pass->is_training && count > 1 ? count / (count - 1) : 1;
+
+    rows_norm_sums(&layer->x[0], mask, &layer->dy, pass->n, mean, dbeta, dgamma);
+    for (size_t k = 0; k < c; k++) {
+        dgamma[k] *= rstd[k];
+        a[k] = gamma[k] * rstd[k];
+        b[k] = pass->is_training ? -a[k] * rstd[k] * dgamma[k] / count : 0;
+        d[k] = pass->is_training ? -a[k] * dbeta[k] / count - b[k] * mean[k] : 0;
+        d_mean[k] = mean[k];
+        d_var[k] = variance[k] * unbias;
+    }
+    if (layer->dx[0].at)
+        rows_norm_backward(&layer->x[0], mask, &layer->dy, &layer->dx[0], pass->n, a, b, d,
+                           layer->dx_beta[0]);
+}
+
+static bool batchnorm_fuses_relu(const struct layer *layer)
+{
+    (void)layer;
+    return true;
+}
+
+static const struct option batchnorm_options[] = {
+    {"eps", OPTION_FLOAT, offsetof(struct batchnorm_args, eps), "1e-5", 1e-12, 1, NULL,
+     "added to the variance"},
+    {"momentum", OPTION_FLOAT, offsetof(struct batchnorm_args, momentum), "0.1", 0, 1, NULL,
+     "weight of the new value in the running statistics"},
+};
+
+const struct layer_ops layer_batchnorm = {
+    .name = "batchnorm",
+    .help = "batch normalisation over the grain",
+    .options = batchnorm_options,
+    .n_options = sizeof batchnorm_options / sizeof *batchnorm_options,
+    .args_size = sizeof(struct batchnorm_args),
+    .min_x = 1,
+    .max_x = 1,
+    .shape = batchnorm_shape,
+    .forward = batchnorm_forward,
+    .backward = batchnorm_backward,
+    .fuses_relu = batchnorm_fuses_relu,
+};
