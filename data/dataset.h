@@ -39,12 +39,13 @@ struct target_shape {
 // The recipe's section data: (rows of dataset_options). Borrowed texts of the yaml document.
 struct data_config {
     const char *train, *test; // FILE[:/group]; a relative FILE is looked for in the working folder,
-                              // then beside the recipe, then in the installed data folder
+                              // then in the installed data folder, then in the source folder
     const char *input, *target; // keys inside the group; "" = infer
     int layout;                 // auto|nhwc|nchw
     struct option_ints shape;   // h, w, c of one sample for flat rows; empty = infer
-    int64_t n_classes; // 0 = infer (1 + the largest label of the training set, or one-hot width, or
-                       // classes)
+    int target_type;            // auto|class|float
+    int64_t n_classes; // 0 = infer (classes of the file, one-hot width, or 1 + the largest label).
+                       // For the test side set it to the training side's, before dataset_open.
     int64_t block;     // rows a block; 0 = auto
     int64_t window;    // blocks a shuffle window
     const struct yaml_node *transforms; // list; see transform.h
@@ -54,12 +55,19 @@ extern const size_t data_options_n;
 
 struct dataset;
 
-// Opens one side. `path` is config->train or config->test. Reads the labels once to validate them
-// (range, integers, NaN) and the shapes; not the images. STATUS_DATA names file, key, expected,
-// got.
-enum status dataset_open(struct dataset **dataset, const char *path,
+// Which keys to take where one group holds both sides (x_train, x_test, train_set_x ...), and which
+// group where the path names none.
+enum dataset_side { DATASET_TRAIN, DATASET_TEST };
+
+// The config of a recipe without a section data (all defaults but train and test, which are "").
+struct data_config dataset_defaults(void);
+
+// Opens one side. `path` is config->train or config->test (or from a command line). Reads the
+// labels to validate them (range, integers, NaN), the shapes, and some rows for statistics and
+// fingerprint; not all images. STATUS_DATA names file, key, expected, got.
+enum status dataset_open(struct dataset **dataset, const char *path, enum dataset_side side,
                          const struct data_config *config);
-void dataset_close(struct dataset *dataset);
+void dataset_close(struct dataset *dataset); // NULL is allowed
 
 uint64_t dataset_rows(const struct dataset *dataset);
 struct sample_shape dataset_shape(const struct dataset *dataset);
@@ -72,11 +80,12 @@ const char *dataset_path(const struct dataset *dataset); // FILE:/group
 // Class names (borrowed) or NULL; *n as n_classes.
 char *const *dataset_classes(const struct dataset *dataset, size_t *n);
 // Per-channel mean and standard deviation of the scaled input (c doubles each). From the file if it
-// has them, else computed over the first 10,000 rows at dataset_open.
+// has them, else computed at dataset_open over up to 10,000 rows in runs of 100, spread evenly (up
+// to 64 Mi values). A channel that is constant has std 1.
 const double *dataset_mean(const struct dataset *dataset);
 const double *dataset_std(const struct dataset *dataset);
-// 32 hex digits over shapes, types, labels and the raw bytes of up to 1,024 rows spread evenly:
-// names the content for checkpoints. Computed at open.
+// 32 hex digits over shapes, types, labels and the raw bytes of up to 1,024 rows spread evenly (up
+// to 64 MiB): names the content for checkpoints. Computed at open.
 const char *dataset_fingerprint(const struct dataset *dataset);
 // Human lines: what was found and inferred. malloc'ed.
 char *dataset_describe(const struct dataset *dataset);
@@ -85,7 +94,7 @@ char *dataset_describe(const struct dataset *dataset);
 // if the file is NCHW), count * dataset_row_bytes. One thread at a time per data set. STATUS_DATA
 // on I/O errors.
 enum status dataset_read(struct dataset *dataset, uint64_t first, uint64_t count, void *inputs);
-// Targets of one row, kept in memory: int32 class indices or floats.
+// Targets of one row (row < dataset_rows), kept in memory: int32 class indices or floats.
 const void *dataset_target_of(const struct dataset *dataset, uint64_t row);
 
 #endif
