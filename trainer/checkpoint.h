@@ -3,7 +3,7 @@
 //   /model/<layer>/<param>               float32 in natural shape, running statistics included
 //   /optimizer/<state>/<layer>/<param>   states of trained parameters; "ema" of all
 //   attributes of "/"                    struct checkpoint_meta, format, digest
-// Two guards: the attribute "digest" covers names, shapes, data and attributes; and 40 bytes after
+// Two guards: the attribute "digest" covers names, shapes, data and attributes; and 48 bytes after
 // the HDF5 image (which other tools ignore) hold its length and XXH3 digest, checked before HDF5
 // looks at the file, for the library itself may crash on damaged bytes.
 // Files: FOLDER/step-0000000123.h5, the newest `keep` of them, and FOLDER/best.h5. A file gets its
@@ -55,7 +55,8 @@ uint64_t checkpoint_bytes(const struct update *update, const struct model_param 
 struct checkpoint;
 
 // path: a file; or a folder: its newest valid step file, with a log_warn for each damaged newer
-// one; *checkpoint is NULL where a folder is missing or has no step file at all. STATUS_DATA: the
+// one; *checkpoint is NULL where a folder (any name without ".h5" at its end) is missing or has no
+// step file at all. STATUS_DATA: the
 // file is damaged or no checkpoint, or every file of the folder is; STATUS_ERROR: I/O.
 enum status checkpoint_open(struct checkpoint **checkpoint, struct group *group, const char *path);
 void checkpoint_close(struct checkpoint *checkpoint); // local; NULL is allowed

@@ -43,7 +43,7 @@ enum status update_init(struct update **update, const struct update_config *conf
                         struct group *group, struct reduce *reduce, size_t n, int grains,
                         const struct model_param *list, size_t n_list, const float *params);
 void update_free(struct update *update); // NULL is allowed
-// Upper bound of the memory of update_init on one rank, for the plan.
+// Memory of update_init on one rank, for the plan (to within a block a bucket).
 size_t update_bytes(const struct update_config *config, size_t n, size_t n_list, int size);
 
 // Collective, after reduce_wait: reads this rank's slices of reduce_sum(), which hold the gradient

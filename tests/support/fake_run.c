@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// A training run without a network; see fake_run.h.
+#include "tests/support/fake_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "comm/tree.h"
+#include "trainer/optimizer.h"
+
+const struct update_config fake_configs[] = {
+    {.optimizer = OPTIMIZER_sgd,
+     .momentum = 0.9,
+     .nesterov = true,
+     .weight_decay = 1e-2,
+     .clip_norm = 3},
+    {.optimizer = OPTIMIZER_adamw,
+     .beta1 = 0.9,
+     .beta2 = 0.99,
+     .epsilon = 1e-8,
+     .weight_decay = 1e-2,
+     .decay_all = true,
+     .ema = 0.9},
+    {.optimizer = OPTIMIZER_lars,
+     .momentum = 0.9,
+     .weight_decay = 1e-3,
+     .trust = 0.02,
+     .clip_norm = 5,
+     .ema = 0.99},
+};
+const size_t fake_configs_n = sizeof fake_configs / sizeof fake_configs[0];
+
+struct group fake_alone(void)
+{
+    return (struct group){.rank = 0, .size = 1, .host = "alone", .local_size = 1};
+}
+
+enum status fake_run_init(struct fake_run *run, struct group *group,
+                          const struct update_config *config, size_t bucket_bytes)
+{
+    memset(run, 0, sizeof *run);
+    run->group = group;
+    fake_model_init(&run->model, fake_network, fake_network_n);
+    TRY(memory_alloc(&run->params, run->model.n, sizeof(float), "params"));
+    fake_params(&run->model, 1, run->params);
+    TRY(reduce_init(&run->reduce, group, run->model.n, FAKE_GRAINS, bucket_bytes));
+    return update_init(&run->update, config, group, run->reduce, run->model.n, FAKE_GRAINS,
+                       run->model.list, run->model.n_list, run->params);
+}
+
+// Padding and frozen tensors get NaN: nobody may look at them.
+enum status fake_run_step(struct fake_run *run, uint64_t step)
+{
+    struct tree_run grains = tree_run_of(FAKE_GRAINS, run->group->size, run->group->rank);
+    for (int g = grains.first; g < grains.first + grains.count; g++) {
+        float *grad = reduce_grain(run->reduce);
+        for (size_t i = 0; i < run->model.n; i++)
+            grad[i] = NAN;
+        for (size_t t = run->model.n_list; t-- > 0;) {
+            const struct param *param = run->model.list[t].param;
+            for (size_t i = 0; param->kind != PARAM_FROZEN && i < param->count; i++)
+                grad[param->offset + i] =
+                    fake_value(step * FAKE_GRAINS + (uint64_t)g + 100, param->offset + i) *
+                    (0.01f + 0.03f * (float)step);
+            reduce_push(run->reduce, param->offset);
+        }
+    }
+    reduce_wait(run->reduce);
+    return update_step(run->update, run->params, 0.1 / (1 + (double)step), step);
+}
+
+void fake_run_free(struct fake_run *run)
+{
+    update_free(run->update);
+    reduce_free(run->reduce);
+    free(run->params);
+}
