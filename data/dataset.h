@@ -40,7 +40,8 @@ struct target_shape {
 struct data_config {
     const char *train, *test; // FILE[:/group]; a relative FILE is looked for in the working folder,
                               // then in the installed data folder, then in the source folder
-    const char *input, *target; // keys inside the group; "" = infer
+    const char *input, *target; // keys inside the group, "{side}" in them stands for train or
+                                // test; "" = infer
     int layout;                 // auto|nhwc|nchw
     struct option_ints shape;   // h, w, c of one sample for flat rows; empty = infer
     int target_type;            // auto|class|float
