@@ -40,7 +40,7 @@ void rows_norm_backward(const struct tensor *x, const struct tensor *y, const st
                         const float *d, float beta);
 
 // Backward of rows_add: da = beta_a da + dy', db = beta_b db + dy', dy' masked by y > 0 where
-// y != NULL. da->at may be NULL (not wanted) and db may be NULL.
+// y != NULL. da and db may be NULL (not wanted), be dy, and be the same (da is done first).
 void rows_add_backward(const struct tensor *y, const struct tensor *dy, const struct tensor *da,
                        const struct tensor *db, size_t n, float beta_a, float beta_b);
 // y[.., y_first + k] = beta y[.., y_first + k] + x[.., x_first + k], k < channels; x and y have the

@@ -68,11 +68,11 @@ TEMPLATE void flat_step(enum flat op, int kind, bool has_beta, const struct flat
         break;
     case FLAT_ADD_BACKWARD: // y = beta y + a, z = beta z + a, a masked by b > 0
         x = kind ? vec_where_positive(vec_load_part(r->b + i, part), x) : x;
-        if (r->z)
+        if (r->y)
+            vec_store_part(r->y + i, beta_plus(beta_y, r->y + i, x, part), part);
+        if (r->z) // after y: both may be one tensor
             vec_store_part(r->z + i, beta_plus(beta_z, r->z + i, x, part), part);
-        if (!r->y)
-            return;
-        break;
+        return;
     case FLAT_ACTIVATE: // y = f(a)
         x = activation_value((enum activation)kind, r->slope, x);
         break;

@@ -41,9 +41,13 @@ static void add_backward(struct layer *layer, const struct pass *pass)
             dx[i].at = NULL; // the graph let them share memory: nothing to copy
     }
     if (layer->n_x == 2) {
-        if (dx[0].at || dx[1].at)
-            rows_add_backward(mask, &layer->dy, &dx[0], &dx[1], pass->n, layer->dx_beta[0],
-                              layer->dx_beta[1]);
+        // An input's gradient may be dy itself: then only the mask is left to do.
+        bool wants[2];
+        for (int i = 0; i < 2; i++)
+            wants[i] = dx[i].at && (mask || dx[i].at != layer->dy.at);
+        if (wants[0] || wants[1])
+            rows_add_backward(mask, &layer->dy, wants[0] ? &dx[0] : NULL, wants[1] ? &dx[1] : NULL,
+                              pass->n, layer->dx_beta[0], layer->dx_beta[1]);
         return;
     }
     if (mask)
