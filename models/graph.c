@@ -172,8 +172,8 @@ enum status graph_init(struct graph *graph, const struct model_config *config)
     TRY(graph_shape(graph, config));
     graph_share(graph);
     TRY(graph_gradients(graph, config->input_gradient));
-    TRY(graph_bind(graph));
-    return layers_plan(graph);
+    TRY(graph_bind(graph, config->is_plan));
+    return config->is_plan ? STATUS_OK : layers_plan(graph);
 }
 
 void graph_free(struct graph *graph)

@@ -45,7 +45,7 @@ void graph_free(struct graph *graph);
 enum status graph_shape(struct graph *graph, const struct model_config *config);
 void graph_share(struct graph *graph); // fuses ReLU, aliases flatten, collects halos
 enum status graph_gradients(struct graph *graph, bool input_gradient); // buffers and dx_beta
-enum status graph_bind(struct graph *graph); // allocates and sets every view
+enum status graph_bind(struct graph *graph, bool is_plan); // allocates and sets every view
 
 static inline struct graph_tensor *graph_root(const struct graph *graph, int tensor)
 {

@@ -173,8 +173,9 @@ static struct tensor dx_view(const struct graph *graph, int t)
     return view;
 }
 
-static void views_set(struct graph *graph, const size_t *offset, size_t keep)
+static void views_set(struct graph *graph, const size_t *offset)
 {
+    size_t keep = 0;
     for (size_t i = 0; i < graph->network.n; i++) {
         struct layer *layer = &graph->layers[i];
         layer->y = value_view(graph, (int)i + 1, offset);
@@ -192,7 +193,7 @@ static void views_set(struct graph *graph, const size_t *offset, size_t keep)
     }
 }
 
-static enum status offsets_plan(struct graph *graph, size_t *offset)
+static void offsets_plan(struct graph *graph, size_t *offset)
 {
     for (size_t t = 0; t <= graph->network.n; t++) {
         if (graph->tensors[t].root != (int)t)
@@ -204,36 +205,41 @@ static enum status offsets_plan(struct graph *graph, size_t *offset)
     }
     for (size_t i = 0; i < graph->n_buffers; i++)
         graph->gradient_floats += align(tensor_floats(&graph->buffers[i].view));
-    return STATUS_OK;
 }
 
-enum status graph_bind(struct graph *graph)
+static enum status memory_take(struct graph *graph)
+{
+    TRY(memory_alloc(&graph->activations, graph->activation_floats, sizeof(float), "activations"));
+    TRY(memory_alloc(&graph->gradients, graph->gradient_floats, sizeof(float),
+                     "gradients of activations"));
+    return memory_alloc(&graph->keep, graph->keep_floats, sizeof(float), "layers' memory");
+}
+
+static void buffers_set(struct graph *graph)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < graph->n_buffers; i++) {
+        struct tensor *view = &graph->buffers[i].view;
+        view->at = graph->gradients + at + tensor_origin(view);
+        at += align(tensor_floats(view));
+    }
+}
+
+enum status graph_bind(struct graph *graph, bool is_plan)
 {
     size_t *offset, work = 0, keep = 0;
     TRY(memory_alloc(&offset, graph->network.n + 1, sizeof *offset, "memory plan"));
-    enum status status = offsets_plan(graph, offset);
+    offsets_plan(graph, offset);
     for (size_t i = 0; i < graph->network.n; i++) {
         keep += align(graph->layers[i].keep_floats);
         work = graph->layers[i].work_floats > work ? align(graph->layers[i].work_floats) : work;
     }
     graph->keep_floats = keep + work;
-    if (status == STATUS_OK)
-        status = memory_alloc(&graph->activations, graph->activation_floats, sizeof(float),
-                              "activations");
-    if (status == STATUS_OK)
-        status = memory_alloc(&graph->gradients, graph->gradient_floats, sizeof(float),
-                              "gradients of activations");
-    if (status == STATUS_OK)
-        status = memory_alloc(&graph->keep, graph->keep_floats, sizeof(float), "layers' memory");
-    if (status == STATUS_OK) {
-        size_t at = 0;
-        for (size_t i = 0; i < graph->n_buffers; i++) {
-            struct tensor *view = &graph->buffers[i].view;
-            view->at = graph->gradients + at + tensor_origin(view);
-            at += align(tensor_floats(view));
-        }
+    enum status status = is_plan ? STATUS_OK : memory_take(graph);
+    if (status == STATUS_OK && !is_plan) {
+        buffers_set(graph);
         graph->work = graph->keep + keep;
-        views_set(graph, offset, 0);
+        views_set(graph, offset);
     }
     free(offset);
     return status;

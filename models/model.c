@@ -18,6 +18,8 @@ struct model {
     struct graph graph;
     struct loss loss;
     struct tensor input, input_gradient;
+    struct tensor loss_dy; // dense: the last layer's dy, or loss_memory where that has a halo
+    float *loss_memory;    // owned, may be NULL
     struct model_param *params;
     size_t n_params, floats, n_trained;
 };
@@ -57,7 +59,22 @@ static enum status loss_init(struct model *model, const struct model_config *con
     TRY(options_read(config->yaml, args, loss->ops->options, loss->ops->n_options, loss->ops->name,
                      loss->args));
     TRY(loss->ops->plan(loss));
-    return memory_alloc(&loss->work, loss->work_floats, sizeof(float), "loss");
+    return config->is_plan ? STATUS_OK
+                           : memory_alloc(&loss->work, loss->work_floats, sizeof(float), "loss");
+}
+
+// A loss writes a dense gradient; a last layer may want a halo around it.
+static enum status loss_bind(struct model *model, const struct model_config *config)
+{
+    const struct tensor *dy = &model->graph.layers[model->graph.network.n - 1].dy;
+    model->loss_dy = *dy;
+    if (tensor_is_dense(dy) || config->is_plan)
+        return STATUS_OK;
+    model->loss_dy = tensor_of(dy->n, tensor_shape(dy), 0, 0);
+    TRY(memory_alloc(&model->loss_memory, tensor_floats(&model->loss_dy), sizeof(float),
+                     "gradient of the loss"));
+    model->loss_dy.at = model->loss_memory;
+    return STATUS_OK;
 }
 
 // Lays the parameters out in the flat vector, in network order, each on a block of its own.
@@ -103,6 +120,7 @@ static enum status model_build(struct model *model, const struct model_config *c
     CHECK(config->grain > 0, STATUS_USAGE, "a grain needs at least one sample");
     TRY(graph_init(&model->graph, config));
     TRY(loss_init(model, config));
+    TRY(loss_bind(model, config));
     TRY(params_lay(model));
     input_bind(model);
     return STATUS_OK;
@@ -128,6 +146,7 @@ void model_free(struct model *model)
     if (model->loss.ops && model->loss.ops->free)
         model->loss.ops->free(&model->loss);
     free(model->loss.work);
+    free(model->loss_memory);
     graph_free(&model->graph);
     free(model->params);
     free(model);
@@ -254,7 +273,9 @@ void model_loss_eval(struct model *model, const struct pass *pass, const void *t
 {
     const struct layer *last = &model->graph.layers[model->graph.network.n - 1];
     model->loss.ops->eval(&model->loss, &last->y, target, pass->n, scale,
-                          is_gradient ? &last->dy : NULL, metrics);
+                          is_gradient ? &model->loss_dy : NULL, metrics);
+    if (is_gradient && model->loss_memory)
+        rows_copy(&model->loss_dy, &last->dy, pass->n);
 }
 
 void model_backward(struct model *model, const struct pass *pass,

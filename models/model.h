@@ -16,6 +16,7 @@ struct model_config {
     struct shape input;
     struct loss_target target;
     size_t grain;        // samples of one grain
+    bool is_plan;        // sizes only: no memory is bound, nothing can run
     bool input_gradient; // compute d(loss)/d(input) too (tests, explanations)
 };
 

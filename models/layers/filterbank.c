@@ -84,7 +84,7 @@ static enum status filter_read(const struct layer *layer, size_t f, float *out)
             out[i] = (float)from[i];
         return STATUS_OK;
     }
-    const float *w;
+    const float *w = NULL;
     TRY(named_find(layer, args->filters.v[f], &w));
     memset(out, 0, area * sizeof *out);
     size_t margin = (side - 3) / 2;

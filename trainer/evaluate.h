@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Every sample of a data set exactly once, spread over the ranks in chunks: sums of the loss's
+// metrics that are the same bits at any rank count (chunks are folded in order; ranks may hold
+// none).
+#ifndef SW2_TRAINER_EVALUATE_H
+#define SW2_TRAINER_EVALUATE_H
+
+#include "comm/group.h"
+#include "data/loader.h"
+#include "models/model.h"
+
+struct evaluator;
+
+// Local. Chunks of `chunk` samples (the model's grain). All borrowed.
+enum status evaluator_init(struct evaluator **evaluator, struct group *group,
+                           struct dataset *dataset, const struct transforms *transforms,
+                           struct model *model, size_t chunk);
+void evaluator_free(struct evaluator *evaluator); // NULL is allowed
+size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
+                       const struct transforms *transforms, size_t chunk, int n_metrics);
+
+// Called for each batch on the rank that has it, with the logits.
+typedef void evaluator_each(void *context, const struct batch *batch, const struct tensor *logits);
+
+// Collective: sums over all samples into sums (n_metrics of the loss). each may be NULL.
+// 1 gather of 8 n_metrics bytes a chunk.
+enum status evaluator_run(struct evaluator *evaluator, const float *params, double *sums,
+                          evaluator_each *each, void *context);
+
+#endif

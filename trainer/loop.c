@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/loop.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/isa.h"
+#include "comm/log.h"
+#include "comm/memory.h"
+#include "models/kernels/gemm.h"
+#include "trainer/checkpoint.h"
+#include "trainer/progress.h"
+#include "trainer/signals.h"
+
+// What a rank tells all others after each step.
+struct step_note {
+    int32_t status;   // enum status of its data
+    int32_t signal;   // that asks for a stop
+    int32_t save_due; // rank 0's clock says so
+    int32_t unused;
+};
+
+struct loop {
+    struct session *s;
+    const struct loop_config *config;
+    int n_metrics;
+    uint64_t epoch, step, global;  // next step: of this epoch; steps done in the whole run
+    double sums[LOSS_METRICS_MAX]; // of the epoch so far
+    double samples;
+    struct step_note *notes; // (size)
+    double *grain_metrics;   // (G, LOSS_METRICS_MAX)
+    double *per_grain;       // (G)
+    size_t *counts;          // bytes of each rank
+    struct progress progress;
+    struct run_log *log;
+    double start, epoch_start, epoch_waited, last_save;
+    uint64_t epoch_steps; // of this process in this epoch, for images/s
+    bool has_best;
+    double best;
+    uint64_t best_epoch, saved_at;
+    int signal;
+};
+
+static void push(void *context, size_t offset)
+{
+    reduce_push(context, offset);
+}
+
+// One grain: forward, loss, backward; its gradient goes into the sum as it becomes final.
+static enum status grain_run(struct loop *l, double metrics[LOSS_METRICS_MAX])
+{
+    struct session *s = l->s;
+    struct batch batch;
+    float *grads = reduce_grain(s->reduce);
+    enum status status = loader_next(s->loader, &batch);
+    if (status != STATUS_OK) {
+        reduce_push(s->reduce, 0); // other ranks wait for this sum; nobody will use it
+        return status;
+    }
+    ASSERT(batch.n == s->order.grain && batch.epoch == l->epoch && batch.step == l->step);
+    struct pass pass = {
+        .n = batch.n,
+        .is_training = true,
+        .params = s->params,
+        .grads = grads,
+        .seed = (uint64_t)s->recipe->train.seed,
+        .epoch = batch.epoch,
+        .row = batch.row,
+    };
+    model_forward(s->model, &pass, batch.x);
+    model_loss_eval(s->model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
+    model_backward(s->model, &pass, push, s->reduce);
+    return STATUS_OK;
+}
+
+static bool save_is_due_by_time(const struct loop *l)
+{
+    double every = l->s->recipe->train.checkpoint_seconds;
+    return every > 0 && l->s->group->rank == 0 && group_time() - l->last_save >= every;
+}
+
+// All ranks learn every grain's metrics and every rank's note; all decide alike.
+static enum status step_agree(struct loop *l, enum status mine, bool *save_due)
+{
+    struct group *group = l->s->group;
+    int G = l->s->order.grains;
+    struct step_note note = {(int32_t)mine, signals_pending(), save_is_due_by_time(l), 0};
+    group_allgather(group, &note, sizeof note, l->notes);
+    bool is_bad = false;
+    for (int r = 0; r < group->size; r++) {
+        is_bad = is_bad || l->notes[r].status != STATUS_OK;
+        *save_due = *save_due || l->notes[r].save_due;
+        if (!l->signal)
+            l->signal = l->notes[r].signal;
+    }
+    if (is_bad)
+        return group_agree(group, mine);
+    double *all = l->grain_metrics;
+    group_allgatherv(group, all + (size_t)l->s->grains.first * LOSS_METRICS_MAX, l->counts, all);
+    for (int m = 0; m < l->n_metrics; m++) {
+        for (int g = 0; g < G; g++)
+            l->per_grain[g] = all[(size_t)g * LOSS_METRICS_MAX + (size_t)m];
+        double sum = tree_sum(l->per_grain, G);
+        CHECK(m > 0 || isfinite(sum), STATUS_NOT_FINITE,
+              "the loss is %s in step %llu (epoch %llu, step %llu of it): lower train.lr, "
+              "or set train.clip_norm",
+              isnan(sum) ? "NaN" : "infinite", (unsigned long long)l->global + 1,
+              (unsigned long long)l->epoch + 1, (unsigned long long)l->step + 1);
+        l->sums[m] += sum;
+    }
+    l->samples += (double)l->s->order.batch;
+    return STATUS_OK;
+}
+
+static enum status step_run(struct loop *l, bool *save_due)
+{
+    struct session *s = l->s;
+    enum status status = STATUS_OK;
+    for (int g = 0; g < s->grains.count; g++) {
+        enum status one =
+            grain_run(l, l->grain_metrics + (size_t)(s->grains.first + g) * LOSS_METRICS_MAX);
+        status = status == STATUS_OK ? one : status;
+    }
+    reduce_wait(s->reduce);
+    TRY(step_agree(l, status, save_due));
+    TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, l->global), l->global));
+    model_prepare(s->model, s->params);
+    l->global++;
+    l->step++;
+    l->epoch_steps++;
+    return STATUS_OK;
+}
+
+static void means(const struct loop *l, double out[LOSS_METRICS_MAX])
+{
+    for (int m = 0; m < l->n_metrics; m++)
+        out[m] = l->samples > 0 ? l->sums[m] / l->samples : NAN;
+}
+
+static struct run_record record_make(const struct loop *l, const double *train)
+{
+    double now = group_time(), took = now - l->epoch_start;
+    return (struct run_record){
+        .epoch = l->epoch + 1,
+        .step = l->global,
+        .seconds = now - l->start,
+        .lr = schedule_lr(&l->s->schedule, l->global > 0 ? l->global - 1 : 0),
+        .train = train,
+        .images_per_s = took > 0 ? (double)l->epoch_steps * (double)l->s->order.batch / took : 0,
+        .waited_s = loader_waited(l->s->loader) - l->epoch_waited,
+    };
+}
+
+static enum status step_show(struct loop *l)
+{
+    double now = group_time(), train[LOSS_METRICS_MAX];
+    if (!progress_is_due(&l->progress, l->global, now))
+        return STATUS_OK;
+    means(l, train);
+    struct run_record record = record_make(l, train);
+    enum status status = STATUS_OK;
+    if (progress_step(&l->progress, &record, now))
+        status = run_log_write(l->log, &record);
+    if (status != STATUS_OK) // the others are not here: only the log is lost, not the run
+        log_warn("%s", error_text());
+    return STATUS_OK;
+}
+
+static struct checkpoint_meta meta_make(const struct loop *l)
+{
+    const struct session *s = l->s;
+    bool is_end = l->step == s->order.steps;
+    struct checkpoint_meta meta = {
+        .next_epoch = is_end ? l->epoch + 1 : l->epoch,
+        .next_step = is_end ? 0 : l->step,
+        .global_step = l->global,
+        .recipe = s->recipe->resolved,
+        .train = dataset_fingerprint(s->train_set),
+        .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
+        .isa = isa_name(isa_current()),
+        .versions = gemm_backend_name(),
+        .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
+        .has_best = l->has_best,
+        .best = l->best,
+        .best_epoch = l->best_epoch,
+    };
+    meta.metrics[0] = l->samples;
+    memcpy(meta.metrics + 1, l->sums, (size_t)l->n_metrics * sizeof *l->sums);
+    return meta;
+}
+
+// A failed save is a warning: training goes on, older checkpoints stay.
+static enum status save(struct loop *l, bool is_best)
+{
+    struct session *s = l->s;
+    if (!is_best && l->saved_at == l->global && l->global > 0)
+        return STATUS_OK;
+    struct checkpoint_meta meta = meta_make(l);
+    progress_note(&l->progress, "saving a checkpoint");
+    enum status status =
+        checkpoint_save(s->group, l->config->folder->checkpoints, (size_t)s->recipe->train.keep,
+                        is_best, &meta, s->update, s->list, s->n_list, s->params);
+    progress_note(&l->progress, "");
+    l->last_save = group_time();
+    if (status != STATUS_OK)
+        log_warn("no checkpoint at step %llu: %s", (unsigned long long)l->global, error_text());
+    else if (!is_best)
+        l->saved_at = l->global;
+    return status;
+}
+
+static bool evaluation_is_due(const struct loop *l)
+{
+    int64_t every = l->s->recipe->train.eval_every;
+    bool is_last = l->global >= l->s->steps;
+    return l->s->evaluator && (is_last || (every > 0 && (l->epoch + 1) % (uint64_t)every == 0));
+}
+
+static bool is_better(const struct loop *l, const double *test)
+{
+    const struct loss_ops *ops = model_loss(l->s->model)->ops;
+    int which = ops->n_metrics > 1 ? 1 : 0;
+    if (!isfinite(test[which]))
+        return false;
+    return !l->has_best ||
+           (ops->metrics[which].higher_is_better ? test[which] > l->best : test[which] < l->best);
+}
+
+// After the last step of an epoch (or of the run): evaluate, show, record, keep the best.
+static enum status epoch_end(struct loop *l)
+{
+    struct session *s = l->s;
+    double train[LOSS_METRICS_MAX], test[LOSS_METRICS_MAX];
+    char digest[40];
+    means(l, train);
+    struct run_record record = record_make(l, train);
+    record.is_epoch = true;
+    bool is_best = false;
+    if (evaluation_is_due(l)) {
+        progress_note(&l->progress, "evaluating");
+        TRY(session_evaluate(s, test));
+        record.test = test;
+        is_best = is_better(l, test);
+    }
+    struct update_digest both = update_digest(s->update, s->params);
+    snprintf(digest, sizeof digest, "%016llx-%016llx", (unsigned long long)both.params,
+             (unsigned long long)both.state);
+    record.digest = digest;
+    record.seconds = group_time() - l->start;
+    progress_epoch(&l->progress, &record, group_time());
+    TRY(group_agree(s->group, run_log_write(l->log, &record)));
+    if (is_best) {
+        l->has_best = true;
+        l->best = test[model_loss(s->model)->ops->n_metrics > 1];
+        l->best_epoch = l->epoch + 1;
+        save(l, true);
+    }
+    return STATUS_OK;
+}
+
+static void epoch_begin(struct loop *l)
+{
+    l->epoch_start = group_time();
+    l->epoch_waited = loader_waited(l->s->loader);
+    l->epoch_steps = 0;
+}
+
+static enum status stop(struct loop *l)
+{
+    enum status status = save(l, false);
+    if (status != STATUS_OK)
+        return status;
+    FAIL(STATUS_STOPPED,
+         "stopped by %s after step %llu; a checkpoint is saved: run the same command again "
+         "with --out %s to go on",
+         signals_name(l->signal), (unsigned long long)l->global, l->config->folder->path);
+}
+
+static enum status train(struct loop *l)
+{
+    struct session *s = l->s;
+    uint64_t every = train_config_checkpoint_steps(&s->recipe->train, s->order.steps);
+    epoch_begin(l);
+    while (l->global < s->steps) {
+        bool save_due = false;
+        TRY(step_run(l, &save_due));
+        TRY(step_show(l));
+        bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
+        if (is_end)
+            TRY(epoch_end(l));
+        if (is_last || save_due || (every > 0 && l->global % every == 0))
+            save(l, false);
+        if (l->signal && !is_last)
+            return stop(l);
+        if (is_end) {
+            l->epoch++;
+            l->step = 0;
+            l->samples = 0;
+            memset(l->sums, 0, sizeof l->sums);
+            epoch_begin(l);
+        }
+    }
+    return STATUS_OK;
+}
+
+// Takes weights, state and position from a checkpoint, if there is one to take.
+static enum status resume(struct loop *l)
+{
+    struct session *s = l->s;
+    const struct loop_config *config = l->config;
+    if (config->resume == RESUME_NEVER)
+        return STATUS_OK;
+    struct checkpoint *file;
+    const char *path =
+        config->resume == RESUME_FILE ? config->resume_file : config->folder->checkpoints;
+    TRY(checkpoint_open(&file, s->group, path));
+    if (!file)
+        return STATUS_OK;
+    const struct checkpoint_meta *meta = checkpoint_meta(file);
+    struct checkpoint_expect expect = {
+        .recipe = s->recipe->resolved,
+        .train = dataset_fingerprint(s->train_set),
+        .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
+        .isa = isa_name(isa_current()),
+        .force = config->force,
+    };
+    enum status status = checkpoint_check(file, &expect);
+    if (status == STATUS_OK)
+        status = checkpoint_load(file, s->update, s->list, s->n_list, s->params, s->n);
+    if (status == STATUS_OK) {
+        l->epoch = meta->next_epoch;
+        l->step = meta->next_step;
+        l->global = l->saved_at = meta->global_step;
+        l->has_best = meta->has_best;
+        l->best = meta->best;
+        l->best_epoch = meta->best_epoch;
+        if (meta->n_metrics == (size_t)l->n_metrics + 1) {
+            l->samples = meta->metrics[0];
+            memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);
+        }
+        log_line("resumed from %s: epoch %llu, step %llu (%llu steps done)", checkpoint_path(file),
+                 (unsigned long long)l->epoch + 1, (unsigned long long)l->step,
+                 (unsigned long long)l->global);
+    }
+    checkpoint_close(file);
+    return status;
+}
+
+static enum status loop_open(struct loop *l)
+{
+    struct session *s = l->s;
+    size_t G = (size_t)s->order.grains, size = (size_t)s->group->size;
+    l->n_metrics = model_loss(s->model)->ops->n_metrics;
+    TRY(memory_alloc(&l->notes, size, sizeof *l->notes, "notes of ranks"));
+    TRY(memory_alloc(&l->grain_metrics, G * LOSS_METRICS_MAX, sizeof(double), "metrics"));
+    TRY(memory_alloc(&l->per_grain, G, sizeof(double), "metrics"));
+    TRY(memory_alloc(&l->counts, size, sizeof *l->counts, "metrics"));
+    for (int r = 0; r < s->group->size; r++)
+        l->counts[r] = (size_t)tree_run_of(s->order.grains, s->group->size, r).count *
+                       LOSS_METRICS_MAX * sizeof(double);
+    return STATUS_OK;
+}
+
+static enum status loop_start(struct loop *l)
+{
+    struct session *s = l->s;
+    TRY(checkpoint_folder_open(s->group, l->config->folder->checkpoints));
+    TRY(resume(l));
+    const struct loss_ops *ops = model_loss(s->model)->ops;
+    struct progress_config shown = {
+        .epochs = (s->steps + s->order.steps - 1) / s->order.steps,
+        .steps_per_epoch = s->order.steps,
+        .steps = s->steps,
+        .steps_done = l->global,
+        .log_every = (uint64_t)s->recipe->train.log_every,
+        .metrics = ops->metrics,
+        .n_metrics = (size_t)l->n_metrics,
+    };
+    l->start = l->last_save = group_time();
+    progress_init(&l->progress, &shown, l->start);
+    enum status status = STATUS_OK;
+    if (s->group->rank == 0)
+        status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
+                              l->global);
+    TRY(group_agree(s->group, status));
+    model_prepare(s->model, s->params);
+    if (l->global >= s->steps) {
+        log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
+                 "--out starts anew",
+                 l->config->folder->path, (unsigned long long)l->global);
+        return STATUS_OK;
+    }
+    return group_agree(s->group, loader_seek(s->loader, (uint32_t)l->epoch, l->step));
+}
+
+enum status loop_run(struct session *session, const struct loop_config *config)
+{
+    struct loop l = {.s = session, .config = config};
+    enum status status = group_agree(session->group, loop_open(&l));
+    if (status == STATUS_OK)
+        status = loop_start(&l);
+    if (status == STATUS_OK)
+        status = train(&l);
+    if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
+        log_warn("%s", error_text());
+    free(l.notes);
+    free(l.grain_metrics);
+    free(l.per_grain);
+    free(l.counts);
+    return status;
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/isa.h"
+#include "comm/log.h"
+#include "models/kernels/gemm.h"
+#include "trainer/optimizer.h"
+#include "trainer/progress.h"
+
+const char *plan_bytes_text(double bytes, char text[32])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    while (bytes >= 1024 && unit + 1 < sizeof units / sizeof *units) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(text, 32, unit == 0 || bytes >= 100 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
+    return text;
+}
+
+static size_t state_vectors(const struct session *s)
+{
+    const struct train_config *train = &s->recipe->train;
+    return (size_t)optimizer_at(train->optimizer)->n_states + (train->ema > 0);
+}
+
+static struct loader_config loader_of(const struct session *s)
+{
+    return (struct loader_config){
+        .dataset = s->train_set,
+        .transforms = s->transforms,
+        .order = &s->order,
+        .first_grain = s->grains.first,
+        .n_grains = s->grains.count,
+        .slots = (size_t)s->recipe->train.slots,
+    };
+}
+
+struct plan_memory plan_memory(const struct session *s)
+{
+    const struct train_config *train = &s->recipe->train;
+    struct model_memory model = model_memory(s->model);
+    struct update_config update = train_config_update(train);
+    struct loader_config loader = loader_of(s);
+    struct plan_memory m = {
+        .activations = model.activations,
+        .gradients = model.gradients,
+        .work = model.work,
+        .weights = s->n * sizeof(float) * (train->ema > 0 ? 2 : 1),
+        .sums = reduce_bytes(s->n, s->order.grains, s->group->size, s->group->rank,
+                             (size_t)train->bucket_kib << 10),
+        .state = update_bytes(&update, s->n, s->n_list, s->group->size),
+        .data = loader_bytes(&loader),
+    };
+    if (s->test_set)
+        m.data += evaluator_bytes(s->group, s->test_set, s->transforms, s->order.grain,
+                                  model_loss(s->model)->ops->n_metrics);
+    m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data;
+    return m;
+}
+
+uint64_t plan_checkpoint_bytes(const struct session *s)
+{
+    uint64_t numbers = 0;
+    for (size_t i = 0; i < s->n_list; i++)
+        numbers += s->list[i].param->count;
+    return numbers * sizeof(float) * (1 + state_vectors(s));
+}
+
+static void number_text(double n, char text[32])
+{
+    if (n >= 1e9)
+        snprintf(text, 32, "%.2f G", n / 1e9);
+    else if (n >= 1e6)
+        snprintf(text, 32, "%.2f M", n / 1e6);
+    else if (n >= 1e4)
+        snprintf(text, 32, "%.1f K", n / 1e3);
+    else
+        snprintf(text, 32, "%.0f", n);
+}
+
+static size_t layer_numbers(const struct layer *layer)
+{
+    size_t n = 0;
+    for (int i = 0; i < layer->n_params; i++)
+        if (layer->param[i].kind != PARAM_STATE)
+            n += layer->param[i].count;
+    return n;
+}
+
+static void layer_show(const struct layer *layer)
+{
+    char shape[48], params[32], flops[32];
+    snprintf(shape, sizeof shape, "%zu x %zu x %zu", layer->y.h, layer->y.w, layer->y.c);
+    number_text((double)layer_numbers(layer), params);
+    number_text(layer->flops, flops);
+    bool is_frozen = layer->n_params > 0 && layer->param[0].kind == PARAM_FROZEN;
+    log_line("  %-18s %-16s %10s %10s%s%s", layer->name, shape, layer_numbers(layer) ? params : "",
+             layer->flops > 0 ? flops : "", layer->relu ? "  with relu" : "",
+             is_frozen ? "  frozen" : "");
+}
+
+static void network_show(const struct session *s)
+{
+    char params[32], flops[32];
+    struct shape x = session_input(s->train_set);
+    log_line("  %-18s %-16s %10s %10s", "layer", "output", "parameters", "FLOP");
+    log_line("  %-18s %zu x %zu x %zu", "input", x.h, x.w, x.c);
+    for (size_t i = 0; i < model_n_layers(s->model); i++)
+        layer_show(model_layer(s->model, i));
+    number_text((double)model_n_trained(s->model), params);
+    number_text(model_flops(s->model), flops);
+    log_line("  %s trained parameters, %sFLOP an image forward, about three times that a training "
+             "step; loss %s",
+             params, flops, model_loss(s->model)->ops->name);
+}
+
+static void data_show(const struct session *s)
+{
+    char *text = dataset_describe(s->train_set);
+    log_line("train  %s", text ? text : dataset_path(s->train_set));
+    free(text);
+    if (s->test_set) {
+        text = dataset_describe(s->test_set);
+        log_line("test   %s", text ? text : dataset_path(s->test_set));
+        free(text);
+    }
+    text = transforms_describe(s->transforms);
+    log_line("input  %s", text ? text : "");
+    free(text);
+}
+
+static void memory_show(const struct session *s)
+{
+    struct plan_memory m = plan_memory(s);
+    char t[8][32];
+    log_line("memory a rank: %s: activations %s, their gradients %s, weights %s, packed weights "
+             "and scratch %s, sums %s, optimiser %s, data %s",
+             plan_bytes_text((double)m.total, t[0]), plan_bytes_text((double)m.activations, t[1]),
+             plan_bytes_text((double)m.gradients, t[2]), plan_bytes_text((double)m.weights, t[3]),
+             plan_bytes_text((double)m.work, t[4]), plan_bytes_text((double)m.sums, t[5]),
+             plan_bytes_text((double)m.state, t[6]), plan_bytes_text((double)m.data, t[7]));
+    double read =
+        (double)s->grains.count * (double)s->order.grain * (double)dataset_row_bytes(s->train_set);
+    double sent = (double)reduce_sent_bytes(s->n, s->order.grains, s->group->size, s->group->rank);
+    log_line("a step: a rank reads %s and sends %s; a checkpoint takes %s",
+             plan_bytes_text(read, t[0]), plan_bytes_text(sent, t[1]),
+             plan_bytes_text((double)plan_checkpoint_bytes(s), t[2]));
+}
+
+void plan_show(const struct session *s)
+{
+    const struct train_config *train = &s->recipe->train;
+    log_line("recipe %s (%s)", s->recipe->name, s->recipe->yaml->name);
+    data_show(s);
+    network_show(s);
+    log_line("global %zu = %d grains x %zu on %d rank%s, 1 thread each; %s, %s", s->order.batch,
+             s->order.grains, s->order.grain, s->group->size, s->group->size > 1 ? "s" : "",
+             isa_name(isa_current()), gemm_backend_name());
+    log_line("%llu steps: %.4g epochs of %llu; optimizer %s, learning rate %g, seed %lld",
+             (unsigned long long)s->steps, (double)s->steps / (double)s->order.steps,
+             (unsigned long long)s->order.steps, optimizer_at(train->optimizer)->name, train->lr,
+             (long long)train->seed);
+    memory_show(s);
+}
+
+// Bytes from a line "MemAvailable: 123 kB" or a file that holds one number; 0: unknown.
+static double number_from(const char *path, const char *key)
+{
+    FILE *file = fopen(path, "r");
+    char line[256];
+    double found = 0;
+    while (file && found == 0 && fgets(line, sizeof line, file)) {
+        if (key && strncmp(line, key, strlen(key)) == 0)
+            found = strtod(line + strlen(key), NULL) * 1024;
+        else if (!key)
+            found = strtod(line, NULL); // "max": 0
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static enum status memory_check(const struct session *s)
+{
+    double available = number_from("/proc/meminfo", "MemAvailable:");
+    double limit = number_from("/sys/fs/cgroup/memory.max", NULL);
+    double most = limit > 0 && (available == 0 || limit < available) ? limit : available;
+    double needed = (double)plan_memory(s).total * s->group->local_size;
+    char a[32], b[32], c[32];
+    CHECK(most == 0 || needed <= most, STATUS_ERROR,
+          "%d rank%s on this host need %s, it has %s: one grain's activations take %s a rank; "
+          "use more grains (train.grains) or a smaller train.batch",
+          s->group->local_size, s->group->local_size > 1 ? "s" : "", plan_bytes_text(needed, a),
+          plan_bytes_text(most, b), plan_bytes_text((double)plan_memory(s).activations, c));
+    return STATUS_OK;
+}
+
+enum status plan_check_memory(const struct session *s)
+{
+    return group_agree(s->group, memory_check(s));
+}

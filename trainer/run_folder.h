@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// The folder of a run: OUT/{recipe.yaml, metrics.csv, metrics.jsonl, checkpoints/}. Rank 0 makes
+// it.
+#ifndef SW2_TRAINER_RUN_FOLDER_H
+#define SW2_TRAINER_RUN_FOLDER_H
+
+#include <stdbool.h>
+
+#include "comm/group.h"
+
+#define RUN_PATH_MAX 3072
+
+struct run_folder {
+    char path[RUN_PATH_MAX];             // OUT
+    char checkpoints[RUN_PATH_MAX + 32]; // OUT/checkpoints
+};
+
+// Collective. out: the folder, or NULL: runs/<name>-<n> with the first n that is free. anew:
+// checkpoints of an earlier run are put aside (checkpoints.old-<n>), not mixed with new ones.
+// STATUS_ERROR names the folder and why.
+enum status run_folder_open(struct run_folder *folder, struct group *group, const char *out,
+                            const char *name, bool anew);
+// Collective. Writes OUT/recipe.yaml (whole or not at all).
+enum status run_folder_recipe(const struct run_folder *folder, struct group *group,
+                              const char *text);
+
+#endif

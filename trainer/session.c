@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+
+struct loss_target session_target(const struct dataset *dataset)
+{
+    struct target_shape t = dataset_target(dataset);
+    return (struct loss_target){t.type == TARGET_CLASS, t.count, t.n_classes};
+}
+
+struct shape session_input(const struct dataset *dataset)
+{
+    struct sample_shape s = dataset_shape(dataset);
+    return (struct shape){s.h, s.w, s.c};
+}
+
+static enum status sides_compare(const struct session *s)
+{
+    struct sample_shape a = dataset_shape(s->train_set), b = dataset_shape(s->test_set);
+    CHECK(a.h == b.h && a.w == b.w && a.c == b.c, STATUS_DATA,
+          "samples of '%s' are %zu x %zu x %zu, those of '%s' %zu x %zu x %zu",
+          dataset_path(s->train_set), a.h, a.w, a.c, dataset_path(s->test_set), b.h, b.w, b.c);
+    struct target_shape t = dataset_target(s->train_set), u = dataset_target(s->test_set);
+    CHECK(t.type == u.type && t.count == u.count && u.n_classes <= t.n_classes, STATUS_DATA,
+          "targets of '%s' (%zu, %zu classes) and '%s' (%zu, %zu classes) differ",
+          dataset_path(s->train_set), t.count, t.n_classes, dataset_path(s->test_set), u.count,
+          u.n_classes);
+    return STATUS_OK;
+}
+
+static enum status data_open(struct session *s)
+{
+    struct data_config config = s->recipe->data;
+    const struct train_config *train = &s->recipe->train;
+    CHECK(config.train[0], STATUS_USAGE,
+          "%s: the recipe names no training data: data: {train: FILE.h5:/train}",
+          s->recipe->yaml->name);
+    TRY(dataset_open(&s->train_set, config.train, DATASET_TRAIN, &config));
+    if (config.test[0]) {
+        config.n_classes = (int64_t)dataset_target(s->train_set).n_classes;
+        TRY(dataset_open(&s->test_set, config.test, DATASET_TEST, &config));
+        TRY(sides_compare(s));
+    }
+    TRY(transforms_plan(&s->transforms, s->recipe->yaml, config.transforms, s->train_set));
+    return order_init(&s->order, (uint64_t)train->seed, dataset_rows(s->train_set),
+                      dataset_chunk_rows(s->train_set), (uint64_t)config.block,
+                      (uint64_t)config.window, (size_t)train->batch, (int)train->grains);
+}
+
+enum status session_data(struct session *s, struct group *group, struct recipe *recipe)
+{
+    *s = (struct session){.group = group, .recipe = recipe};
+    const struct train_config *train = &recipe->train;
+    TRY(group_agree(group, tree_check((int)train->grains, group->size)));
+    s->grains = tree_run_of((int)train->grains, group->size, group->rank);
+    TRY(group_agree(group, data_open(s)));
+    s->steps = train_config_steps(train, s->order.steps);
+    return group_agree(group, schedule_init(&s->schedule, train, s->order.steps));
+}
+
+static enum status model_open(struct session *s, bool is_plan)
+{
+    const struct recipe *recipe = s->recipe;
+    struct model_config config = {
+        .yaml = recipe->yaml,
+        .features = recipe->features,
+        .head = recipe->head,
+        .loss = recipe->loss,
+        .input = session_input(s->train_set),
+        .target = session_target(s->train_set),
+        .grain = s->order.grain,
+        .is_plan = is_plan,
+    };
+    model_free(s->model);
+    s->model = NULL;
+    TRY(model_init(&s->model, &config));
+    s->n = model_floats(s->model);
+    s->n_list = model_params(s->model, &s->list);
+    return STATUS_OK;
+}
+
+enum status session_sizes(struct session *s)
+{
+    return group_agree(s->group, model_open(s, true));
+}
+
+static enum status params_init(struct session *s)
+{
+    TRY(memory_alloc(&s->params, s->n, sizeof *s->params, "weights"));
+    if (s->recipe->train.ema > 0)
+        TRY(memory_alloc(&s->ema, s->n, sizeof *s->ema, "EMA weights"));
+    if (s->group->rank == 0) // normal numbers need libm, which may differ between machines
+        TRY(model_init_params(s->model, (uint64_t)s->recipe->train.seed, s->params));
+    return STATUS_OK;
+}
+
+static enum status loaders_open(struct session *s)
+{
+    struct loader_config config = {
+        .dataset = s->train_set,
+        .transforms = s->transforms,
+        .order = &s->order,
+        .first_grain = s->grains.first,
+        .n_grains = s->grains.count,
+        .slots = (size_t)s->recipe->train.slots,
+        .seed = (uint64_t)s->recipe->train.seed,
+    };
+    TRY(loader_init(&s->loader, &config));
+    if (!s->test_set)
+        return STATUS_OK;
+    return evaluator_init(&s->evaluator, s->group, s->test_set, s->transforms, s->model,
+                          s->order.grain);
+}
+
+enum status session_training(struct session *s)
+{
+    const struct train_config *train = &s->recipe->train;
+    TRY(group_agree(s->group, model_open(s, false)));
+    TRY(group_agree(s->group, params_init(s)));
+    group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
+    TRY(group_agree(s->group, reduce_init(&s->reduce, s->group, s->n, (int)train->grains,
+                                          (size_t)train->bucket_kib << 10)));
+    struct update_config config = train_config_update(train);
+    TRY(group_agree(s->group, update_init(&s->update, &config, s->group, s->reduce, s->n,
+                                          (int)train->grains, s->list, s->n_list, s->params)));
+    return group_agree(s->group, loaders_open(s));
+}
+
+void session_free(struct session *s)
+{
+    evaluator_free(s->evaluator);
+    loader_free(s->loader);
+    update_free(s->update);
+    if (s->reduce)
+        reduce_free(s->reduce);
+    model_free(s->model);
+    transforms_free(s->transforms);
+    dataset_close(s->test_set);
+    dataset_close(s->train_set);
+    free(s->params);
+    free(s->ema);
+    *s = (struct session){0};
+}
+
+enum status session_evaluate(struct session *s, double *metrics)
+{
+    const float *weights = s->params;
+    if (s->ema) {
+        update_ema(s->update, s->ema);
+        weights = s->ema;
+    }
+    TRY(evaluator_run(s->evaluator, weights, metrics, NULL, NULL));
+    if (s->ema)
+        model_prepare(s->model, s->params);
+    for (int i = 0; i < model_loss(s->model)->ops->n_metrics; i++)
+        metrics[i] /= (double)dataset_rows(s->test_set);
+    return STATUS_OK;
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// What a recipe becomes on one rank: data sets, order, model, sums and optimiser, opened and
+// checked together. Owns all of it. Used by sw2-train (loop.c, plan.c) and, for evaluation alone,
+// by sw2-eval.
+#ifndef SW2_TRAINER_SESSION_H
+#define SW2_TRAINER_SESSION_H
+
+#include "comm/tree.h"
+#include "data/loader.h"
+#include "trainer/evaluate.h"
+#include "trainer/recipe.h"
+#include "trainer/schedules.h"
+#include "trainer/update.h"
+
+struct session {
+    struct group *group;                  // borrowed
+    struct recipe *recipe;                // borrowed
+    struct dataset *train_set, *test_set; // test_set NULL: the recipe names none
+    struct transforms *transforms;
+    struct order order;
+    struct schedule schedule;
+    uint64_t steps;         // of the whole run
+    struct tree_run grains; // of this rank
+    struct model *model;
+    const struct model_param *list; // of the model
+    size_t n_list, n;               // parameters; floats of the flat vector
+    struct reduce *reduce;
+    struct update *update;
+    float *params;               // (n)
+    float *ema;                  // (n) EMA weights for evaluation, or NULL
+    struct loader *loader;       // training
+    struct evaluator *evaluator; // NULL without a test set
+};
+
+// Collective, in stages so that each can fail alike on all ranks. data: opens and checks both data
+// sets. sizes: the model without memory, for the plan. training: everything else, initial weights
+// included.
+enum status session_data(struct session *session, struct group *group, struct recipe *recipe);
+enum status session_sizes(struct session *session);
+enum status session_training(struct session *session);
+void session_free(struct session *session);
+
+// Collective: loss and metrics of the test set with the current weights (of the EMA where the
+// recipe has one): means over samples, (n_metrics).
+enum status session_evaluate(struct session *session, double *metrics);
+
+struct loss_target session_target(const struct dataset *dataset);
+struct shape session_input(const struct dataset *dataset);
+
+#endif

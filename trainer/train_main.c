@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// sw2-train: a table of contents. Arguments, recipe, data, plan, training.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/isa.h"
+#include "comm/log.h"
+#include "data/h5.h"
+#include "models/kernels/gemm.h"
+#include "trainer/cli.h"
+#include "trainer/loop.h"
+#include "trainer/plan.h"
+#include "trainer/signals.h"
+
+struct args {
+    const char *out, *resume;
+    struct option_strings overrides;
+    int64_t seed;
+    bool plan, force, quiet;
+};
+
+static const struct cli_option options[] = {
+    {{"out", OPTION_STRING, offsetof(struct args, out), NULL, 0, 0, NULL,
+      "folder of the run; default: a new one, runs/<name>-<n>"},
+     0,
+     "DIR"},
+    {{"resume", OPTION_STRING, offsetof(struct args, resume), "auto", 0, 0, NULL,
+      "auto: go on from the newest good checkpoint in --out, if any; never; or a checkpoint's "
+      "FILE"},
+     0,
+     "auto|never|FILE"},
+    {{"option", OPTION_STRINGS, offsetof(struct args, overrides), NULL, 0, 0, NULL,
+      "set any key of the recipe, as train.epochs=5; may be repeated"},
+     'o',
+     "KEY=VALUE"},
+    {{"seed", OPTION_INT, offsetof(struct args, seed), "-1", -1, 9e15, NULL,
+      "of all random numbers; -1: the recipe's train.seed"},
+     0,
+     "N"},
+    {{"plan", OPTION_BOOL, offsetof(struct args, plan), "false", 0, 0, NULL,
+      "show what would run (network, memory, steps, bytes) and train nothing"},
+     0,
+     NULL},
+    {{"force", OPTION_BOOL, offsetof(struct args, force), "false", 0, 0, NULL,
+      "resume although recipe, data or instruction set differ from the checkpoint's"},
+     0,
+     NULL},
+    {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
+      "only warnings and errors"},
+     'q',
+     NULL},
+};
+
+static char *version_text(void)
+{
+    char *text = malloc(1024);
+    if (text)
+        snprintf(text, 1024,
+                 "sw2-train %s\n  %s\n  HDF5 %s\n  %s\n  kernels: %s\n  instruction set: %s",
+                 SW2_VERSION, group_mpi_version(), h5_version(), gemm_versions(),
+                 gemm_backend_name(), isa_name(isa_current()));
+    return text;
+}
+
+static const struct cli cli = {
+    .program = "sw2-train",
+    .arguments = "[RECIPE]",
+    .about =
+        "Trains a convolutional network by distributed data-parallel gradient descent.\n"
+        "RECIPE is a YAML file or the name of an installed recipe (digits, mnist, fashion, "
+        "cifar10, ...);\nwithout one the embedded digits are trained. The weights are the same, "
+        "bit for bit, at any number of ranks.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .max_arguments = 1,
+    .examples =
+        "sw2-train                                    embedded digits, one process, seconds\n"
+        "sw2-train fashion --plan                     what would run\n"
+        "mpirun -np 2 sw2-train fashion --out runs/f  two ranks, resumable\n"
+        "sw2-train cifar10 -o train.epochs=5 -o data.train=my.h5:/train",
+    .version_text = version_text,
+};
+
+// --seed N is -o train.seed=N, after all others.
+static enum status overrides_make(const struct args *args, struct option_strings *all,
+                                  char seed[64])
+{
+    const char **texts = calloc(args->overrides.n + 1, sizeof *texts);
+    CHECK(texts, STATUS_ERROR, "out of memory: %zu options", args->overrides.n);
+    if (args->overrides.n > 0)
+        memcpy(texts, args->overrides.v, args->overrides.n * sizeof *texts);
+    *all = (struct option_strings){args->overrides.n, texts};
+    if (args->seed >= 0) {
+        snprintf(seed, 64, "train.seed=%lld", (long long)args->seed);
+        texts[all->n++] = seed;
+    }
+    return STATUS_OK;
+}
+
+static enum status train(struct session *session, const struct args *args)
+{
+    TRY(session_training(session));
+    bool is_auto = strcmp(args->resume, "auto") == 0, is_never = strcmp(args->resume, "never") == 0;
+    struct run_folder folder;
+    TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name, is_never));
+    TRY(run_folder_recipe(&folder, session->group, session->recipe->resolved));
+    log_line("run    %s", folder.path);
+    struct loop_config config = {
+        .folder = &folder,
+        .resume = is_auto    ? RESUME_AUTO
+                  : is_never ? RESUME_NEVER
+                             : RESUME_FILE,
+        .resume_file = args->resume,
+        .force = args->force,
+    };
+    enum status status = loop_run(session, &config);
+    return group_agree(session->group, status);
+}
+
+static enum status run(struct group *group, const struct args *args, const char *which)
+{
+    struct recipe recipe = {0};
+    struct session session = {0};
+    struct option_strings overrides = {0};
+    char seed[64];
+    enum status status = group_agree(group, overrides_make(args, &overrides, seed));
+    if (status == STATUS_OK)
+        status = recipe_load(&recipe, group, which, &overrides);
+    if (status == STATUS_OK)
+        status = session_data(&session, group, &recipe);
+    if (status == STATUS_OK)
+        status = session_sizes(&session);
+    if (status == STATUS_OK)
+        plan_show(&session);
+    if (status == STATUS_OK)
+        status = plan_check_memory(&session);
+    if (status == STATUS_OK && !args->plan)
+        status = train(&session, args);
+    session_free(&session);
+    recipe_free(&recipe);
+    free((void *)(uintptr_t)overrides.v);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct group *group = NULL;
+    struct cli_parsed *parsed = NULL;
+    struct args args = {0};
+    signals_catch();
+    enum status status = group_init(&group, "sw2-train", &argc, &argv);
+    if (status == STATUS_OK)
+        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
+    if (status == STATUS_OK && !parsed->is_done) {
+        if (args.quiet)
+            log_set_level(LOG_QUIET);
+        status = run(group, &args, parsed->arguments.n > 0 ? parsed->arguments.v[0] : NULL);
+    }
+    cli_free(parsed);
+    return group_finish(group, status);
+}
