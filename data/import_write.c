@@ -127,9 +127,11 @@ static enum status write_attributes(struct writer *writer, const struct import_s
 {
     struct h5 *file = writer->file;
     size_t c = writer->shape.c, n_classes = writer->target.n_classes;
+    char text[64];
     TRY(row_digest_end(&side->digest, side->n_rows, writer->shape, writer->is_u8, writer->target,
                        hex));
-    TRY(h5_attr_write_text(file, side->group, "digest", hex));
+    snprintf(text, sizeof text, ROW_DIGEST_PREFIX "%s", hex);
+    TRY(h5_attr_write_text(file, side->group, "digest", text));
     if (config->source)
         TRY(h5_attr_write_text(file, side->group, "source", config->source));
     if (config->licence)

@@ -7,6 +7,9 @@
 
 #include "data/dataset.h"
 
+// Marks a digest of this kind in an attribute that others may use too.
+#define ROW_DIGEST_PREFIX "sw2:"
+
 struct row_digest {
     uint64_t sum[2];
 };
