@@ -9,6 +9,14 @@
 static _Thread_local char text[4096];
 static _Thread_local char place[256];
 
+// A message is one line: names and values from outside may hold anything.
+static void make_plain(char *at)
+{
+    for (; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+}
+
 enum status error_set(enum status status, const char *file, int line, const char *format, ...)
 {
     // Formatted aside first: an argument may be the old text itself.
@@ -17,6 +25,7 @@ enum status error_set(enum status status, const char *file, int line, const char
     va_start(args, format);
     vsnprintf(fresh, sizeof fresh, format, args);
     va_end(args);
+    make_plain(fresh);
     memcpy(text, fresh, sizeof text);
     const char *base = strrchr(file, '/');
     snprintf(place, sizeof place, "%s:%d", base ? base + 1 : file, line);
@@ -33,6 +42,7 @@ enum status error_add(enum status status, const char *format, ...)
     va_start(args, format);
     vsnprintf(text + used + 2, sizeof text - used - 2, format, args);
     va_end(args);
+    make_plain(text);
     return status;
 }
 

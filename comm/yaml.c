@@ -162,7 +162,7 @@ enum status yaml_value(struct yaml *yaml, const char *text, const char *where,
         (*out)->text = scalar;
         return STATUS_OK;
     }
-    TRY(yaml_parse_into(yaml, where, text, n, out));
+    TRY(yaml_parse_into(yaml, where, false, text, n, out));
     enum yaml_kind kind = text[0] == '[' ? YAML_LIST : text[0] == '{' ? YAML_MAP : YAML_SCALAR;
     CHECK((*out)->kind == kind, STATUS_USAGE, "%s: '%.80s' is not one value", where, text);
     forget_lines(*out);
@@ -256,7 +256,9 @@ enum status yaml_override(struct yaml *yaml, const char *assignment)
               "override '%.120s' has an empty name in its path", assignment);
     }
     struct yaml_node *value;
-    TRY(yaml_value(yaml, equal + 1, "override", &value));
+    char where[160];
+    snprintf(where, sizeof where, "override '%.120s'", assignment);
+    TRY(yaml_value(yaml, equal + 1, where, &value));
     CHECK(steps + node_depth(value) <= YAML_DEPTH_MAX, STATUS_USAGE,
           "override '%.120s' goes deeper than %d levels", assignment, YAML_DEPTH_MAX);
     return override_walk(yaml, assignment, equal, value);

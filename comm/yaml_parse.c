@@ -3,6 +3,7 @@
 #include "comm/yaml.h"
 #include "comm/yaml_private.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -19,10 +20,22 @@ struct build {
     yaml_parser_t parser;
     struct anchor *anchors; // newest first
     size_t n_anchors, n_nodes;
+    bool has_lines; // a file, not a value of one line
+    char place[256];
 };
 
+// "recipe.yaml:12" for messages, valid until the next call.
+static const char *place(struct build *build, size_t line)
+{
+    if (build->has_lines)
+        snprintf(build->place, sizeof build->place, "%.200s:%zu", build->name, line + 1);
+    else
+        snprintf(build->place, sizeof build->place, "%.200s", build->name);
+    return build->place;
+}
+
 #define BUILD_CHECK(condition, event, format, ...)                                                 \
-    CHECK(condition, STATUS_USAGE, "%s:%zu: " format, build->name, (event)->start_mark.line + 1,   \
+    CHECK(condition, STATUS_USAGE, "%s: " format, place(build, (event)->start_mark.line),          \
           ##__VA_ARGS__)
 
 static enum status next_event(struct build *build, yaml_event_t *event)
@@ -36,8 +49,8 @@ static enum status next_event(struct build *build, yaml_event_t *event)
     if (parser->error == YAML_READER_ERROR)
         FAIL(STATUS_USAGE, "%s: not UTF-8 text: %s at byte %zu", build->name, problem,
              parser->problem_offset);
-    FAIL(STATUS_USAGE, "%s:%zu: not YAML: %s%s%s%s", build->name, parser->problem_mark.line + 1,
-         problem, parser->context ? " (" : "", parser->context ? parser->context : "",
+    FAIL(STATUS_USAGE, "%s: not YAML: %s%s%s%s", place(build, parser->problem_mark.line), problem,
+         parser->context ? " (" : "", parser->context ? parser->context : "",
          parser->context ? ")" : "");
 }
 
@@ -230,23 +243,23 @@ static enum status read_stream(struct build *build, struct yaml_node **out)
         yaml_event_t event;
         TRY(next_event(build, &event));
         yaml_event_type_t type = event.type;
-        size_t line = event.start_mark.line + 1;
+        size_t line = event.start_mark.line;
         bool is_value = type != YAML_STREAM_START_EVENT && type != YAML_STREAM_END_EVENT &&
                         type != YAML_DOCUMENT_START_EVENT && type != YAML_DOCUMENT_END_EVENT;
         enum status status = is_value ? read_node(build, &event, 0, out) : STATUS_OK;
         yaml_event_delete(&event);
         TRY(status);
         CHECK(type != YAML_DOCUMENT_START_EVENT || !*out, STATUS_USAGE,
-              "%s:%zu: a second document starts here, expected one", build->name, line);
+              "%s: a second document starts here, expected one", place(build, line));
         if (type == YAML_STREAM_END_EVENT)
             return STATUS_OK;
     }
 }
 
-enum status yaml_parse_into(struct yaml *yaml, const char *name, const char *text, size_t n,
-                            struct yaml_node **out)
+enum status yaml_parse_into(struct yaml *yaml, const char *name, bool has_lines, const char *text,
+                            size_t n, struct yaml_node **out)
 {
-    struct build build = {.yaml = yaml, .name = name};
+    struct build build = {.yaml = yaml, .name = name, .has_lines = has_lines};
     CHECK(yaml_parser_initialize(&build.parser), STATUS_ERROR, "%s: out of memory", name);
     yaml_parser_set_encoding(&build.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&build.parser, (const unsigned char *)text, n);
@@ -263,7 +276,7 @@ enum status yaml_parse(struct yaml **yaml, const char *name, const char *text, s
     *yaml = NULL;
     struct yaml *fresh = yaml_begin(name);
     struct yaml_node *root;
-    enum status status = yaml_parse_into(fresh, fresh->name, text, n, &root);
+    enum status status = yaml_parse_into(fresh, fresh->name, true, text, n, &root);
     if (status == STATUS_OK && root->kind == YAML_SCALAR && root->text[0] == '\0')
         root = yaml_new(fresh, YAML_MAP, NULL, NULL); // "---" alone
     if (status == STATUS_OK && root->kind != YAML_MAP)

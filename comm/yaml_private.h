@@ -16,9 +16,9 @@
 
 struct yaml *yaml_begin(const char *name); // an empty map; never NULL (asserts)
 
-// Parses one document into a tree of any kind. `name` stands in messages.
-enum status yaml_parse_into(struct yaml *yaml, const char *name, const char *text, size_t n,
-                            struct yaml_node **out);
+// Parses one document into a tree of any kind. `name` stands in messages, with a line if has_lines.
+enum status yaml_parse_into(struct yaml *yaml, const char *name, bool has_lines, const char *text,
+                            size_t n, struct yaml_node **out);
 
 // Decodes one character: its length, or 0 where the text is not UTF-8.
 size_t yaml_utf8(const char *text, uint32_t *code);
