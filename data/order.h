@@ -36,6 +36,7 @@ struct order_stream {
     uint32_t *blocks; // owned
     size_t n_blocks;
     uint64_t n_rows;
+    size_t short_at; // place of the file's last, short block in blocks; SIZE_MAX: not here
     uint32_t epoch;
     int grain;
 };
@@ -45,7 +46,7 @@ void order_stream_set(struct order_stream *stream, const struct order *order, ui
                       int grain);
 // Window that holds position p (0 <= p < n_rows) of the stream, where it begins, and its rows.
 struct order_window {
-    size_t index;                 // window number
+    size_t index;                 // window number in the stream
     size_t first_block, n_blocks; // in stream->blocks
     uint64_t begin, n_rows;       // positions [begin, begin + n_rows)
 };
@@ -56,7 +57,8 @@ struct order_window order_window_at(const struct order_stream *stream, const str
 void order_window_shuffle(const struct order_stream *stream, const struct order *order,
                           const struct order_window *window, uint32_t *permutation);
 // First row of a block and its count (the last one may be short).
-static inline uint64_t order_block_rows(const struct order *order, uint64_t block) {
+static inline uint64_t order_block_rows(const struct order *order, uint64_t block)
+{
     uint64_t first = block * order->block;
     return order->n_rows - first < order->block ? order->n_rows - first : order->block;
 }
