@@ -41,10 +41,9 @@ static const char *class_text(const struct check_scan *scan, size_t k, char out[
 {
     size_t n = 0;
     char *const *names = dataset_classes(scan->dataset, &n);
-    if (names && k < n)
+    snprintf(out, 96, "%zu", k);
+    if (names && k < n && strcmp(names[k], out) != 0)
         snprintf(out, 96, "%zu (%.64s)", k, names[k]);
-    else
-        snprintf(out, 96, "%zu", k);
     return out;
 }
 
@@ -93,13 +92,16 @@ static void say_balance(struct check *check, const struct check_scan *scan)
     if (n_empty > 0)
         say(check, CHECK_WARNING, "%s: %zu of %zu classes have no row, first class %s", scan->name,
             n_empty, target.n_classes, class_text(scan, empty, empty_text));
-    double ratio = (double)scan->count[most] / (double)scan->count[least];
-    bool is_uneven = ratio > BALANCE_MAX;
-    say(check, is_uneven ? CHECK_WARNING : CHECK_NOTE,
-        "%s: %zu classes, %" PRIu64 " rows in the smallest (%s) to %" PRIu64
-        " in the largest (%s)%s",
-        scan->name, target.n_classes, scan->count[least], least_text, scan->count[most], most_text,
-        is_uneven ? ": consider class weights, and look at recall per class" : "");
+    uint64_t least_n = scan->count[least], most_n = scan->count[most];
+    bool is_uneven = (double)most_n > BALANCE_MAX * (double)least_n;
+    if (least_n == most_n)
+        say(check, CHECK_NOTE, "%s: %zu classes of %" PRIu64 " rows each", scan->name,
+            target.n_classes - n_empty, most_n);
+    else
+        say(check, is_uneven ? CHECK_WARNING : CHECK_NOTE,
+            "%s: %zu classes of %" PRIu64 " rows (class %s) to %" PRIu64 " rows (class %s)%s",
+            scan->name, target.n_classes - n_empty, least_n, least_text, most_n, most_text,
+            is_uneven ? ": consider class weights, and look at recall per class" : "");
 }
 
 static bool have_same_target(const struct check_scan *a, uint64_t x, const struct check_scan *b,

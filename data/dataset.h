@@ -5,7 +5,7 @@
 // sw2-data's own layout: group /train (and /test ...) with
 //   images  (N, H, W, C) uint8 or float32       labels (N) int64, (N, ...) float32 targets also
 //   allowed attributes of the group: mean, std (C float64 each, of inputs scaled to 0..1 if uint8),
-//   classes (texts), source, digest
+//   classes (texts), layout ("nhwc"), source, licence, digest (row_digest.h)
 // Files of others: keys from the recipe or from common names (images/labels, x/y, X/Y,
 // x_train/y_train, x_test/y_test, data/label, data/labels, train_set_x/train_set_y,
 // features/targets, inputs/targets ...); NHWC, NCHW, NHW or flat rows; uint8 or float; integer or

@@ -325,8 +325,25 @@ static enum status shape_given(struct dataset *dataset, int layout, const struct
     return STATUS_OK;
 }
 
+// The recipe's layout, else the group's attribute "layout" ("nhwc" in sw2's own files, where
+// 1 x 1 x C and 1 x W x C would look like channels first), else to be guessed.
+static int layout_find(struct dataset *dataset, int given)
+{
+    char *text = NULL;
+    if (given != DATASET_AUTO || !h5_attr_exists(dataset->file, dataset->group, "layout") ||
+        h5_attr_read_text(dataset->file, dataset->group, "layout", &text) != STATUS_OK)
+        return given;
+    if (strcasecmp(text, "nhwc") == 0)
+        given = DATASET_NHWC;
+    else if (strcasecmp(text, "nchw") == 0)
+        given = DATASET_NCHW;
+    free(text);
+    return given;
+}
+
 enum status dataset_find_shape(struct dataset *dataset, const struct data_config *config)
 {
+    int layout = layout_find(dataset, config->layout);
     const struct h5_info *info = &dataset->input_info;
     const char *path = h5_path(dataset->file), *key = dataset->input_key;
     CHECK(info->type != H5_OTHER, STATUS_DATA, "%s: '%s' is %s, expected uint8 or float32", path,
@@ -338,9 +355,9 @@ enum status dataset_find_shape(struct dataset *dataset, const struct data_config
         CHECK(info->dim[i] > 0, STATUS_DATA, "%s: rows of '%s' are empty (dimension %d is 0)", path,
               key, i);
     if (config->shape.n > 0)
-        TRY(shape_given(dataset, config->layout, &config->shape));
+        TRY(shape_given(dataset, layout, &config->shape));
     else
-        TRY(shape_infer(dataset, config->layout));
+        TRY(shape_infer(dataset, layout));
     dataset->is_u8 = info->type == H5_U8;
     if (!dataset->is_u8 && info->type != H5_F32)
         dataset_note(dataset, "inputs of type %s are read as float32, unscaled",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Made-up pictures with labels, for benchmarks and tests at the size of real sets: a pure function
-// of (seed, row). Each class has its own coarse pattern of 4 x 4 x C levels; a row is its class's
-// pattern, half hidden under noise, so that a network can learn it. Used by sw2-data generate.
+// of (seed, row). Each class has its own coarse pattern of 4 x 4 x C levels; a row is three
+// quarters its class's pattern, one quarter noise, so that a network can learn it. Classes come in
+// turn. Used by sw2-data generate.
 #ifndef SW2_DATA_GENERATE_H
 #define SW2_DATA_GENERATE_H
 

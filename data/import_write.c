@@ -132,6 +132,7 @@ static enum status write_attributes(struct writer *writer, const struct import_s
                        hex));
     snprintf(text, sizeof text, ROW_DIGEST_PREFIX "%s", hex);
     TRY(h5_attr_write_text(file, side->group, "digest", text));
+    TRY(h5_attr_write_text(file, side->group, "layout", "nhwc"));
     if (config->source)
         TRY(h5_attr_write_text(file, side->group, "source", config->source));
     if (config->licence)
