@@ -18,7 +18,8 @@ static enum status create_locked(struct h5 *file)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     CHECK(access >= 0, STATUS_ERROR, "HDF5: %s", h5_reason());
-    if (h5_output_choose(access, &file->failed))
+    // No sieve buffer: rows written out of order (a shuffled import) would each move 64 KiB twice.
+    if (h5_output_choose(access, &file->failed) && H5Pset_sieve_buf_size(access, 1) >= 0)
         file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     const char *why = file->id < 0 ? h5_reason() : "";
     H5Pclose(access);
