@@ -126,7 +126,7 @@ static enum status text_check(const struct checkpoint *c, const char *field, con
 {
     if (!here || strcmp(there, here) == 0)
         return STATUS_OK;
-    return differs(c, field, there, here, force);
+    return differs(c, field, *there ? there : "none", *here ? here : "none", force);
 }
 
 enum status checkpoint_check(const struct checkpoint *checkpoint,

@@ -40,9 +40,16 @@ struct group fake_alone(void)
 enum status fake_run_init(struct fake_run *run, struct group *group,
                           const struct update_config *config, size_t bucket_bytes)
 {
+    return fake_run_init_with(run, group, config, bucket_bytes, fake_network, fake_network_n);
+}
+
+enum status fake_run_init_with(struct fake_run *run, struct group *group,
+                               const struct update_config *config, size_t bucket_bytes,
+                               const struct fake_tensor *tensors, size_t n_tensors)
+{
     memset(run, 0, sizeof *run);
     run->group = group;
-    fake_model_init(&run->model, fake_network, fake_network_n);
+    fake_model_init(&run->model, tensors, n_tensors);
     TRY(memory_alloc(&run->params, run->model.n, sizeof(float), "params"));
     fake_params(&run->model, 1, run->params);
     TRY(reduce_init(&run->reduce, group, run->model.n, FAKE_GRAINS, bucket_bytes));
@@ -76,4 +83,42 @@ void fake_run_free(struct fake_run *run)
     update_free(run->update);
     reduce_free(run->reduce);
     free(run->params);
+}
+
+struct checkpoint_meta fake_meta(uint64_t step)
+{
+    return (struct checkpoint_meta){
+        .next_epoch = step / 10,
+        .next_step = step % 10,
+        .global_step = step,
+        .recipe = "name: fake\ntrain:\n  lr: 0.1\n  epochs: 3\nhead:\n- dense:\n    out: 10\n",
+        .train = "0123456789abcdef0123456789abcdef",
+        .test = "fedcba9876543210fedcba9876543210",
+        .isa = "avx2",
+        .versions = "sw2 test",
+        .n_metrics = 3,
+        .metrics = {1.5, (double)step, -0.1},
+        .has_best = true,
+        .best = 0.875,
+        .best_epoch = 2,
+    };
+}
+
+enum status fake_save(struct fake_run *run, const char *folder, size_t keep, bool is_best,
+                      uint64_t step)
+{
+    struct checkpoint_meta meta = fake_meta(step);
+    return checkpoint_save(run->group, folder, keep, is_best, &meta, run->update, run->model.list,
+                           run->model.n_list, run->params);
+}
+
+enum status fake_load(struct fake_run *run, const char *path)
+{
+    struct checkpoint *checkpoint;
+    TRY(checkpoint_open(&checkpoint, run->group, path));
+    CHECK(checkpoint, STATUS_DATA, "no checkpoint in %s", path);
+    enum status status = checkpoint_load(checkpoint, run->update, run->model.list,
+                                         run->model.n_list, run->params, run->model.n);
+    checkpoint_close(checkpoint);
+    return status;
 }
