@@ -135,7 +135,9 @@ static enum status check_agreement(struct group *group, unsigned failed, unsigne
 static enum status check_all(struct group *group)
 {
     group_chunk_bytes = CHUNK;
-    TRY(group_agree(group, check_collectives(group)));
+    enum status status = check_collectives(group);
+    if (status != STATUS_OK)
+        group_abort(group, status); // the others are in some collective
     for (unsigned failed = 0; failed < 256; failed = failed * 3 / 2 + 1)
         for (unsigned stopped = 0; stopped < 256; stopped = stopped * 2 + 1)
             TRY(check_agreement(group, failed, stopped));
