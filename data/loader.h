@@ -33,15 +33,16 @@ struct loader_config {
 };
 
 struct loader;
+// STATUS_DATA: rows of another shape than the transforms were planned for. STATUS_ERROR: memory.
 enum status loader_init(struct loader **loader, const struct loader_config *config);
 size_t loader_bytes(const struct loader_config *config); // memory of loader_init, for the plan
 void loader_free(struct loader *loader);                 // stops the thread; NULL is allowed
 
 // (Re)starts the thread at an item: training: first grain of (epoch, step); evaluation: first
-// chunk.
+// chunk. step may be order->steps: the next epoch's first.
 enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step);
-// Next item; waits if it is not ready. Evaluation: batch->n == 0 after the last. The error of the
-// reading thread is handed up here.
+// Next item (after loader_seek); waits if it is not ready. Evaluation: batch->n == 0 after the
+// last. The error of the reading thread is handed up here.
 enum status loader_next(struct loader *loader, struct batch *batch);
 double loader_waited(const struct loader *loader); // seconds that loader_next waited so far
 

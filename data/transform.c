@@ -192,6 +192,11 @@ void transforms_free(struct transforms *transforms)
     free(transforms);
 }
 
+struct sample_shape transforms_shape(const struct transforms *transforms)
+{
+    return transforms->shape;
+}
+
 size_t transforms_scratch(const struct transforms *transforms)
 {
     return transforms->shape.h * transforms->shape.w * transforms->shape.c;

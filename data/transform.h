@@ -21,6 +21,8 @@ void transforms_free(struct transforms *transforms);
 void transforms_apply(const struct transforms *transforms, const void *raw, bool is_u8,
                       bool is_training, uint64_t seed, uint32_t epoch, uint64_t row, float *out,
                       float *scratch);
+// Of the training rows; loader_init refuses rows of another shape.
+struct sample_shape transforms_shape(const struct transforms *transforms);
 size_t transforms_scratch(const struct transforms *transforms);
 char *transforms_describe(const struct transforms *transforms); // one line, malloc'ed
 

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// What an item is made of: in training the next m positions of a grain's stream, out of a window of
+// raw rows read block by block; in evaluation a run of consecutive rows. Runs in the loader's
+// thread; a pure function of configuration and position.
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "data/loader_private.h"
+
+size_t loader_values(const struct loader_config *config)
+{
+    struct sample_shape shape = dataset_shape(config->dataset);
+    return shape.h * shape.w * shape.c;
+}
+
+size_t loader_target_bytes(const struct loader_config *config)
+{
+    return dataset_target(config->dataset).count * sizeof(float); // int32 is as long
+}
+
+size_t loader_item_rows(const struct loader_config *config)
+{
+    uint64_t rows = dataset_rows(config->dataset);
+    if (config->order)
+        return config->order->grain;
+    return config->chunk < rows ? config->chunk : (size_t)rows;
+}
+
+static size_t window_rows(const struct order *order)
+{
+    return (size_t)(order->window * order->block);
+}
+
+size_t loader_fill_bytes(const struct loader_config *config)
+{
+    size_t row_bytes = dataset_row_bytes(config->dataset);
+    size_t bytes = loader_values(config) * sizeof(float);
+    if (!config->order)
+        return bytes + loader_item_rows(config) * row_bytes;
+    size_t a_row = row_bytes + sizeof(uint64_t) + sizeof(uint32_t);
+    size_t a_stream = window_rows(config->order) * a_row + config->order->n_blocks * 4;
+    return bytes + (size_t)config->n_grains * a_stream;
+}
+
+static enum status stream_init(struct loader_stream *stream, const struct order *order,
+                               size_t row_bytes)
+{
+    size_t rows = window_rows(order);
+    TRY(order_stream_init(&stream->order, order));
+    TRY(memory_alloc(&stream->raw, rows, row_bytes, "window of rows"));
+    TRY(memory_alloc(&stream->row, rows, sizeof *stream->row, "row numbers"));
+    return memory_alloc(&stream->permutation, rows, sizeof *stream->permutation, "permutation");
+}
+
+enum status loader_fill_init(struct loader_fill *fill, const struct loader_config *config)
+{
+    fill->config = *config;
+    fill->values = loader_values(config);
+    fill->target_bytes = loader_target_bytes(config);
+    fill->row_bytes = dataset_row_bytes(config->dataset);
+    fill->is_u8 = dataset_is_u8(config->dataset);
+    TRY(memory_alloc(&fill->scratch, transforms_scratch(config->transforms), sizeof(float),
+                     "scratch of transforms"));
+    if (!config->order)
+        return memory_alloc(&fill->raw, loader_item_rows(config), fill->row_bytes, "rows");
+    TRY(memory_alloc(&fill->stream, (size_t)config->n_grains, sizeof *fill->stream, "streams"));
+    for (int g = 0; g < config->n_grains; g++)
+        TRY(stream_init(&fill->stream[g], config->order, fill->row_bytes));
+    return STATUS_OK;
+}
+
+void loader_fill_free(struct loader_fill *fill)
+{
+    for (int g = 0; fill->stream && g < fill->config.n_grains; g++) {
+        order_stream_free(&fill->stream[g].order);
+        free(fill->stream[g].raw);
+        free(fill->stream[g].row);
+        free(fill->stream[g].permutation);
+    }
+    free(fill->stream);
+    free(fill->raw);
+    free(fill->scratch);
+}
+
+void loader_fill_seek(struct loader_fill *fill, uint32_t epoch, uint64_t step)
+{
+    const struct loader_config *config = &fill->config;
+    fill->epoch = epoch;
+    fill->step = config->order ? step : config->first_chunk;
+    fill->grain = 0;
+    for (int g = 0; config->order && g < config->n_grains; g++)
+        fill->stream[g].is_set = false;
+    if (config->order && step >= config->order->steps) { // the end of an epoch is the next one's
+        ASSERT(step == config->order->steps);
+        fill->epoch++;
+        fill->step = 0;
+    }
+}
+
+// ---- rows
+
+static void row_put(struct loader_fill *fill, struct loader_slot *slot, size_t i, uint64_t row,
+                    const void *raw)
+{
+    const struct loader_config *config = &fill->config;
+    slot->row[i] = row;
+    memcpy((char *)slot->target + i * fill->target_bytes, dataset_target_of(config->dataset, row),
+           fill->target_bytes);
+    transforms_apply(config->transforms, raw, fill->is_u8, config->order != NULL, config->seed,
+                     fill->epoch, row, slot->x + i * fill->values, fill->scratch);
+}
+
+// ---- training
+
+static enum status window_load(struct loader_fill *fill, struct loader_stream *stream, uint64_t p)
+{
+    const struct order *order = fill->config.order;
+    stream->is_loaded = false;
+    stream->window = order_window_at(&stream->order, order, p);
+    size_t n = 0;
+    for (size_t i = 0; i < stream->window.n_blocks; i++) {
+        uint64_t block = stream->order.blocks[stream->window.first_block + i];
+        uint64_t first = block * order->block, rows = order_block_rows(order, block);
+        TRY(dataset_read(fill->config.dataset, first, rows,
+                         (char *)stream->raw + n * fill->row_bytes));
+        for (uint64_t k = 0; k < rows; k++)
+            stream->row[n++] = first + k;
+    }
+    ASSERT(n == stream->window.n_rows);
+    order_window_shuffle(&stream->order, order, &stream->window, stream->permutation);
+    stream->is_loaded = true;
+    return STATUS_OK;
+}
+
+static enum status grain_fill(struct loader_fill *fill, struct loader_slot *slot)
+{
+    const struct order *order = fill->config.order;
+    struct loader_stream *stream = &fill->stream[fill->grain];
+    if (!stream->is_set || stream->order.epoch != fill->epoch) {
+        order_stream_set(&stream->order, order, fill->epoch,
+                         fill->config.first_grain + fill->grain);
+        stream->is_set = true;
+        stream->is_loaded = false;
+    }
+    for (size_t i = 0; i < order->grain; i++) {
+        uint64_t p = fill->step * order->grain + i;
+        const struct order_window *window = &stream->window;
+        if (!stream->is_loaded || p < window->begin || p >= window->begin + window->n_rows)
+            TRY(window_load(fill, stream, p));
+        size_t k = stream->permutation[p - window->begin];
+        row_put(fill, slot, i, stream->row[k], (char *)stream->raw + k * fill->row_bytes);
+    }
+    slot->n = order->grain;
+    slot->grain = stream->order.grain;
+    return STATUS_OK;
+}
+
+static void grain_advance(struct loader_fill *fill)
+{
+    if (++fill->grain < fill->config.n_grains)
+        return;
+    fill->grain = 0;
+    if (++fill->step < fill->config.order->steps)
+        return;
+    fill->step = 0;
+    fill->epoch++;
+}
+
+// ---- evaluation
+
+static enum status chunk_fill(struct loader_fill *fill, struct loader_slot *slot)
+{
+    const struct loader_config *config = &fill->config;
+    uint64_t rows = dataset_rows(config->dataset);
+    slot->n = 0;
+    slot->grain = 0;
+    if (fill->step - config->first_chunk >= config->n_chunks)
+        return STATUS_OK;
+    ASSERT(fill->step <= rows / config->chunk);
+    uint64_t first = fill->step * config->chunk;
+    ASSERT(first < rows);
+    uint64_t n = rows - first < config->chunk ? rows - first : config->chunk;
+    TRY(dataset_read(config->dataset, first, n, fill->raw));
+    for (size_t i = 0; i < n; i++)
+        row_put(fill, slot, i, first + i, (char *)fill->raw + i * fill->row_bytes);
+    slot->n = (size_t)n;
+    return STATUS_OK;
+}
+
+enum status loader_fill_next(struct loader_fill *fill, struct loader_slot *slot)
+{
+    slot->epoch = fill->epoch;
+    slot->step = fill->step;
+    if (!fill->config.order) {
+        TRY(chunk_fill(fill, slot));
+        fill->step++;
+        return STATUS_OK;
+    }
+    TRY(grain_fill(fill, slot));
+    grain_advance(fill);
+    return STATUS_OK;
+}
