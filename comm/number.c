@@ -89,16 +89,18 @@ void number_text(double value, char out[NUMBER_BYTES])
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     ASSERT(plain != (locale_t)0);
     locale_t old = uselocale(plain);
+    char text[NUMBER_BYTES];
     bool is_whole = fabs(value) < 1e15 && value == trunc(value); // 1000, not 1e+03
     for (int digits = 1; digits <= 17; digits++) {
         if (is_whole)
-            snprintf(out, NUMBER_BYTES, "%.0f", value);
+            snprintf(text, sizeof text, "%.0f", value);
         else
-            snprintf(out, NUMBER_BYTES, "%.*g", digits, value);
-        double back = strtod(out, NULL);
+            snprintf(text, sizeof text, "%.*g", digits, value);
+        double back = strtod(text, NULL);
         if (memcmp(&back, &value, sizeof back) == 0)
             break;
     }
+    memcpy(out, text, sizeof text);
     uselocale(old);
     freelocale(plain);
 }
