@@ -346,6 +346,14 @@ static void test_full_tmpfs(void **state)
     assert_int_equal(umount(folder), 0);
 }
 
+static void save_for_ever(struct fake_run *run)
+{
+    uint64_t step = 2;
+    while (fake_save(run, folder, 2, false, step) == STATUS_OK)
+        step++;
+    _exit(1);
+}
+
 // Killed at any instant: what stands in the folder is whole, and what does not is removed.
 static void test_killed(void **state)
 {
@@ -357,9 +365,8 @@ static void test_killed(void **state)
     for (unsigned kills = 0; kills < 30; kills++) {
         pid_t child = fork();
         assert_true(child >= 0);
-        for (uint64_t step = 2; child == 0; step++)
-            if (fake_save(&run, folder, 2, false, step) != STATUS_OK)
-                _exit(1);
+        if (child == 0)
+            save_for_ever(&run);
         usleep(500 + 337 * kills);
         kill(child, SIGKILL);
         int how = 0;

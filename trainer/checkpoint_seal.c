@@ -37,10 +37,11 @@ static enum status read_some(int fd, const char *path, char *to, size_t n, size_
 static enum status pieces_add(struct digest *digest, int fd, const char *path, uint64_t length)
 {
     char *piece = NULL;
-    TRY(memory_alloc(&piece, PIECE_BYTES, 1, "buffer of a checkpoint's digest"));
+    size_t most = length < PIECE_BYTES ? (size_t)length : PIECE_BYTES;
+    TRY(memory_alloc(&piece, most, 1, "buffer of a checkpoint's digest"));
     enum status status = STATUS_OK;
     for (uint64_t at = 0; at < length && status == STATUS_OK;) {
-        size_t want = length - at < PIECE_BYTES ? (size_t)(length - at) : PIECE_BYTES, got = 0;
+        size_t want = length - at < most ? (size_t)(length - at) : most, got = 0;
         status = read_some(fd, path, piece, want, &got);
         if (status == STATUS_OK && got < want)
             status = error_set(STATUS_DATA, __FILE__, __LINE__,
