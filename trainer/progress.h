@@ -20,16 +20,16 @@ struct progress_config {
 struct progress {
     struct progress_config config;
     bool is_terminal, has_colour;
-    double start;      // seconds
-    double last_shown; // of bar or line
-    uint64_t last_step;
+    double start;     // seconds, as are the next two
+    double last_bar;  // drawn
+    double last_line; // due, whether shown or not
 };
 
 // now: seconds of any clock that only rises (group_time).
 void progress_init(struct progress *progress, const struct progress_config *config, double now);
 
-// After each step. Cheap when nothing is due. Returns true when a batch line was written (or would
-// have been, on a terminal): the moment for a step's record in run_log.
+// After each step. Cheap when nothing is due. Returns true when a batch line was written (on a
+// terminal: would have been): the moment for a step's record in run_log.
 bool progress_step(struct progress *progress, const struct run_record *record, double now);
 // Would progress_step show something? Lets the caller skip gathering what the record needs.
 bool progress_is_due(const struct progress *progress, uint64_t step, double now);

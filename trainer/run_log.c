@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/run_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "comm/log.h"
+#include "comm/memory.h"
+#include "comm/number.h"
+
+#define LINE_BYTES 4096
+#define PATH_BYTES 4096
+
+struct run_log {
+    const struct loss_metric *metrics; // (n_metrics) borrowed
+    size_t n_metrics;
+    int jsonl, csv; // -1: not open
+    char jsonl_path[PATH_BYTES], csv_path[PATH_BYTES];
+    double seconds; // of the records kept at open
+};
+
+// A line under construction; what does not fit is a bug.
+struct line {
+    char text[LINE_BYTES];
+    size_t n;
+};
+
+static void line_add(struct line *line, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void line_add(struct line *line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line->text + line->n, LINE_BYTES - line->n, format, args);
+    va_end(args);
+    ASSERT(n >= 0 && line->n + (size_t)n < LINE_BYTES);
+    line->n += (size_t)n;
+}
+
+// `otherwise` stands for a number that is not finite.
+static void line_number(struct line *line, double value, const char *otherwise)
+{
+    char text[NUMBER_BYTES];
+    if (isfinite(value))
+        number_text(value, text);
+    line_add(line, "%s", isfinite(value) ? text : otherwise);
+}
+
+// Times and speeds are for people: thousandths are enough.
+static double thousandths(double value)
+{
+    return round(value * 1000) / 1000;
+}
+
+static enum status write_all(int fd, const char *path, const char *text, size_t n)
+{
+    off_t before = lseek(fd, 0, SEEK_END);
+    ssize_t done = write(fd, text, n);
+    if (done == (ssize_t)n)
+        return STATUS_OK;
+    const char *why = done < 0 ? strerror(errno) : "No space left on device";
+    if (done > 0 && before >= 0 && ftruncate(fd, before) != 0) // no half lines
+        why = strerror(errno);
+    FAIL(STATUS_ERROR, "cannot write %s: %s", path, why);
+}
+
+// Whole file; an empty text where it is missing. malloc'ed.
+static enum status read_file(const char *path, char **text, size_t *n)
+{
+    *text = NULL;
+    *n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 || errno == ENOENT, STATUS_ERROR, "cannot read %s: %s", path, strerror(errno));
+    struct stat info = {0};
+    bool is_file = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    size_t room = is_file ? (size_t)info.st_size : 0;
+    enum status status = memory_alloc(text, room + 1, 1, "records of the run so far");
+    while (status == STATUS_OK && *n < room) {
+        ssize_t got = read(fd, *text + *n, room - *n);
+        if (got < 0)
+            status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot read %s: %s", path,
+                               strerror(errno));
+        if (got <= 0)
+            break;
+        *n += (size_t)got;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (status != STATUS_OK) {
+        free(*text);
+        *text = NULL;
+    }
+    return status;
+}
+
+// The digits after `at`; false where there are none.
+static bool read_step(const char *at, uint64_t *step)
+{
+    char *end = NULL;
+    *step = at && *at >= '0' && *at <= '9' ? strtoull(at, &end, 10) : 0;
+    return end && end > at;
+}
+
+// Is this line (without its newline) a whole record of one of the first steps_done steps?
+static bool keeps_jsonl(char *line, uint64_t steps_done, double *seconds)
+{
+    uint64_t step = 0;
+    char *at = strstr(line, "\"step\":"), *time = strstr(line, "\"seconds\":");
+    size_t n = strlen(line);
+    if (!at || !time || line[0] != '{' || line[n - 1] != '}' || !read_step(at + 7, &step) ||
+        step > steps_done)
+        return false;
+    char text[NUMBER_BYTES];
+    const char *problem;
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(time + 10, ",}"), time + 10);
+    number_double(text, seconds, &problem);
+    return true;
+}
+
+static size_t count_commas(const char *line)
+{
+    size_t n = 0;
+    for (; *line; line++)
+        n += *line == ',';
+    return n;
+}
+
+static bool keeps_csv(const char *line, const char *header, uint64_t steps_done)
+{
+    uint64_t step = 0;
+    const char *comma = strchr(line, ',');
+    return comma && count_commas(line) == count_commas(header) && read_step(comma + 1, &step) &&
+           step <= steps_done;
+}
+
+// Replaces the file by text; the old one stands until the new one is whole.
+static enum status replace_file(const char *path, const char *text, size_t n)
+{
+    char fresh[PATH_BYTES + 8];
+    snprintf(fresh, sizeof fresh, "%s.tmp", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    CHECK(fd >= 0, STATUS_ERROR, "cannot write %s: %s", fresh, strerror(errno));
+    enum status status = n ? write_all(fd, fresh, text, n) : STATUS_OK;
+    if (status == STATUS_OK && fsync(fd) != 0)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot write %s: %s", fresh,
+                           strerror(errno));
+    if (close(fd) != 0 && status == STATUS_OK)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot write %s: %s", fresh,
+                           strerror(errno));
+    if (status == STATUS_OK && rename(fresh, path) != 0)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot write %s: %s", path,
+                           strerror(errno));
+    if (status != STATUS_OK)
+        unlink(fresh);
+    return status;
+}
+
+// Drops from text (n bytes) the lines that are not to be kept; header NULL: JSON lines. Returns
+// the new length.
+static size_t filter_lines(char *text, size_t n, const char *header, uint64_t steps_done,
+                           double *seconds)
+{
+    size_t kept = 0;
+    char *end;
+    for (char *line = text; (end = memchr(line, '\n', n - (size_t)(line - text))); line = end + 1) {
+        *end = '\0';
+        size_t bytes = (size_t)(end - line) + 1;
+        bool is_header = header && line == text;
+        bool is_kept = is_header || (header ? keeps_csv(line, header, steps_done)
+                                            : keeps_jsonl(line, steps_done, seconds));
+        *end = '\n';
+        if (is_kept) {
+            memmove(text + kept, line, bytes);
+            kept += bytes;
+        }
+    }
+    return kept;
+}
+
+// Columns of another recipe: the old table is put aside.
+static enum status csv_put_aside(const char *path)
+{
+    char old[PATH_BYTES + 8];
+    snprintf(old, sizeof old, "%s.old", path);
+    CHECK(rename(path, old) == 0, STATUS_ERROR, "cannot rename %s to %s: %s", path, old,
+          strerror(errno));
+    log_warn("%s has other columns, it is now %s", path, old);
+    return STATUS_OK;
+}
+
+// Brings the file to the state after steps_done steps and opens it for appending. header: with its
+// newline; NULL for JSON lines.
+static enum status open_file(const char *path, const char *header, uint64_t steps_done,
+                             double *seconds, int *fd)
+{
+    char *text;
+    size_t n, header_n = header ? strlen(header) : 0;
+    TRY(read_file(path, &text, &n));
+    enum status status = STATUS_OK;
+    size_t kept = 0;
+    if (steps_done > 0) {
+        bool is_other = header && n > 0 && (n < header_n || memcmp(text, header, header_n) != 0);
+        if (is_other)
+            status = csv_put_aside(path);
+        else
+            kept = filter_lines(text, n, header, steps_done, seconds);
+    }
+    if (status == STATUS_OK && kept != n)
+        status = replace_file(path, text, kept);
+    free(text);
+    TRY(status);
+    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    CHECK(*fd >= 0, STATUS_ERROR, "cannot write %s: %s", path, strerror(errno));
+    return header && kept == 0 ? write_all(*fd, path, header, header_n) : STATUS_OK;
+}
+
+static void csv_header(const struct run_log *log, struct line *line)
+{
+    line_add(line, "epoch,step,seconds,lr");
+    for (int is_test = 0; is_test < 2; is_test++)
+        for (size_t i = 0; i < log->n_metrics; i++)
+            line_add(line, ",%s_%s", is_test ? "test" : "train", log->metrics[i].name);
+    line_add(line, ",images_per_s,waited_s,digest\n");
+}
+
+enum status run_log_open(struct run_log **log, const char *folder,
+                         const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done)
+{
+    struct line header = {.n = 0};
+    *log = NULL;
+    CHECK(strlen(folder) < PATH_BYTES - 32, STATUS_USAGE, "the folder name %.80s... is too long",
+          folder);
+    struct run_log *fresh;
+    TRY(memory_alloc(&fresh, 1, sizeof *fresh, "run log"));
+    fresh->metrics = metrics;
+    fresh->n_metrics = n_metrics;
+    fresh->jsonl = fresh->csv = -1;
+    snprintf(fresh->jsonl_path, PATH_BYTES, "%s/metrics.jsonl", folder);
+    snprintf(fresh->csv_path, PATH_BYTES, "%s/metrics.csv", folder);
+    csv_header(fresh, &header);
+    enum status status =
+        open_file(fresh->jsonl_path, NULL, steps_done, &fresh->seconds, &fresh->jsonl);
+    if (status == STATUS_OK)
+        status = open_file(fresh->csv_path, header.text, steps_done, NULL, &fresh->csv);
+    if (status != STATUS_OK) {
+        if (fresh->jsonl >= 0)
+            close(fresh->jsonl);
+        free(fresh);
+        return status;
+    }
+    *log = fresh;
+    return STATUS_OK;
+}
+
+static void json_metrics(const struct run_log *log, struct line *line, const char *side,
+                         const double *values)
+{
+    for (size_t i = 0; values && i < log->n_metrics; i++) {
+        line_add(line, ",\"%s_%s\":", side, log->metrics[i].name);
+        line_number(line, values[i], "null");
+    }
+}
+
+static enum status write_jsonl(const struct run_log *log, const struct run_record *record)
+{
+    struct line line = {.n = 0};
+    line_add(&line, "{\"type\":\"%s\",\"epoch\":%llu,\"step\":%llu,\"seconds\":",
+             record->is_epoch ? "epoch" : "step", (unsigned long long)record->epoch,
+             (unsigned long long)record->step);
+    line_number(&line, thousandths(log->seconds + record->seconds), "0");
+    line_add(&line, ",\"lr\":");
+    line_number(&line, record->lr, "null");
+    json_metrics(log, &line, "train", record->train);
+    json_metrics(log, &line, "test", record->test);
+    line_add(&line, ",\"images_per_s\":");
+    line_number(&line, thousandths(record->images_per_s), "null");
+    line_add(&line, ",\"waited_s\":");
+    line_number(&line, thousandths(record->waited_s), "null");
+    if (record->digest)
+        line_add(&line, ",\"digest\":\"%s\"", record->digest);
+    line_add(&line, "}\n");
+    return write_all(log->jsonl, log->jsonl_path, line.text, line.n);
+}
+
+static void csv_metrics(const struct run_log *log, struct line *line, const double *values)
+{
+    for (size_t i = 0; i < log->n_metrics; i++) {
+        line_add(line, ",");
+        line_number(line, values ? values[i] : (double)NAN, "");
+    }
+}
+
+static enum status write_csv(const struct run_log *log, const struct run_record *record)
+{
+    struct line line = {.n = 0};
+    line_add(&line, "%llu,%llu,", (unsigned long long)record->epoch,
+             (unsigned long long)record->step);
+    line_number(&line, thousandths(log->seconds + record->seconds), "0");
+    line_add(&line, ",");
+    line_number(&line, record->lr, "");
+    csv_metrics(log, &line, record->train);
+    csv_metrics(log, &line, record->test);
+    line_add(&line, ",");
+    line_number(&line, thousandths(record->images_per_s), "");
+    line_add(&line, ",");
+    line_number(&line, thousandths(record->waited_s), "");
+    line_add(&line, ",%s\n", record->digest ? record->digest : "");
+    return write_all(log->csv, log->csv_path, line.text, line.n);
+}
+
+enum status run_log_write(struct run_log *log, const struct run_record *record)
+{
+    if (!log)
+        return STATUS_OK;
+    TRY(write_jsonl(log, record));
+    return record->is_epoch ? write_csv(log, record) : STATUS_OK;
+}
+
+// fsync says EINVAL of what is no file (a pipe): nothing to sync there.
+static enum status close_file(int fd, const char *path)
+{
+    int error = fsync(fd) != 0 && errno != EINVAL ? errno : 0;
+    if (close(fd) != 0 && !error)
+        error = errno;
+    CHECK(!error, STATUS_ERROR, "cannot write %s: %s", path, strerror(error));
+    return STATUS_OK;
+}
+
+enum status run_log_close(struct run_log *log)
+{
+    if (!log)
+        return STATUS_OK;
+    enum status first = close_file(log->jsonl, log->jsonl_path);
+    enum status second = close_file(log->csv, log->csv_path);
+    free(log);
+    return first != STATUS_OK ? first : second;
+}
