@@ -109,8 +109,10 @@ static void map_append(struct yaml *yaml, struct yaml_node *map, const char *key
     map->n++;
 }
 
-static enum status resolve(struct recipe *recipe)
+enum status recipe_resolve(struct recipe *recipe)
 {
+    free(recipe->resolved);
+    recipe->resolved = NULL;
     struct yaml *yaml = recipe->yaml;
     struct yaml_node *root = yaml_memory_get(yaml, sizeof *root);
     struct yaml_node *name = yaml_memory_get(yaml, sizeof *name);
@@ -136,7 +138,7 @@ static enum status parse(struct recipe *recipe, const char *name, const char *te
     for (size_t i = 0; overrides && i < overrides->n; i++)
         TRY(yaml_override(recipe->yaml, overrides->v[i]));
     TRY(sections_read(recipe));
-    return resolve(recipe);
+    return recipe_resolve(recipe);
 }
 
 enum status recipe_parse(struct recipe *recipe, const char *name, const char *text,

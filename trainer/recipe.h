@@ -24,6 +24,12 @@ enum status recipe_load(struct recipe *recipe, struct group *group, const char *
 // Local: from the text that a checkpoint holds.
 enum status recipe_parse(struct recipe *recipe, const char *name, const char *text,
                          const struct option_strings *overrides);
+// Local. Writes what was inferred from the training data into the recipe (statistics of normalize,
+// number of classes, block and window), so that the resolved text says all of it: a checkpoint is
+// evaluated with the numbers it was trained with, whatever data is at hand then.
+enum status recipe_fix_data(struct recipe *recipe, const struct dataset *train, uint64_t block,
+                            uint64_t window);
+enum status recipe_resolve(struct recipe *recipe); // makes `resolved` anew
 void recipe_free(struct recipe *recipe);
 
 #endif

@@ -46,9 +46,10 @@ static enum status data_open(struct session *s)
         TRY(sides_compare(s));
     }
     TRY(transforms_plan(&s->transforms, s->recipe->yaml, config.transforms, s->train_set));
-    return order_init(&s->order, (uint64_t)train->seed, dataset_rows(s->train_set),
-                      dataset_chunk_rows(s->train_set), (uint64_t)config.block,
-                      (uint64_t)config.window, (size_t)train->batch, (int)train->grains);
+    TRY(order_init(&s->order, (uint64_t)train->seed, dataset_rows(s->train_set),
+                   dataset_chunk_rows(s->train_set), (uint64_t)config.block,
+                   (uint64_t)config.window, (size_t)train->batch, (int)train->grains));
+    return recipe_fix_data(s->recipe, s->train_set, s->order.block, s->order.window);
 }
 
 enum status session_data(struct session *s, struct group *group, struct recipe *recipe)
