@@ -330,7 +330,8 @@ static enum status shape_given(struct dataset *dataset, int layout, const struct
 static int layout_find(struct dataset *dataset, int given)
 {
     char *text = NULL;
-    if (given != DATASET_AUTO || !h5_attr_exists(dataset->file, dataset->group, "layout") ||
+    dataset->is_own = h5_attr_exists(dataset->file, dataset->group, "layout");
+    if (given != DATASET_AUTO || !dataset->is_own ||
         h5_attr_read_text(dataset->file, dataset->group, "layout", &text) != STATUS_OK)
         return given;
     if (strcasecmp(text, "nhwc") == 0)

@@ -16,6 +16,7 @@ struct dataset {
     struct h5_info input_info;
     uint64_t rows;
     struct sample_shape shape;
+    bool is_own; // the file says its layout, as sw2-data's do: floats are not taken as classes
     bool is_u8, is_chw; // is_chw: the file has channels first
     size_t row_bytes;
     void *row; // one raw row, for the transposition

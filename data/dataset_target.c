@@ -124,7 +124,7 @@ static enum status type_decide(struct dataset *dataset, const struct scan *scan,
     bool is_likely = !bad->is_set && scan->min_at.value >= 0 &&
                      scan->max_at.value < (double)CLASSES_MAX && (scan->width == 1 || is_one_hot);
     *is_class = wanted == DATASET_TARGET_CLASS ||
-                (wanted == DATASET_TARGET_AUTO && (!is_float || is_likely));
+                (wanted == DATASET_TARGET_AUTO && (!is_float || (is_likely && !dataset->is_own)));
     if (*is_class && is_float && !is_one_hot)
         dataset_note(dataset, "targets are floats that are all whole numbers: taken as classes "
                               "(else set data.target_type: float)");

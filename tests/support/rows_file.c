@@ -2,6 +2,7 @@
 #include "tests/support/rows_file.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/support/expect.h"
 
@@ -55,6 +56,8 @@ void rows_file_write(const char *path, const struct part *parts, size_t n)
     expect_ok(h5_create(&file, path), path);
     for (size_t i = 0; i < n && parts[i].key; i++)
         part_write(file, &parts[i]);
+    if (n > 0 && strncmp(parts[0].key, "train/", 6) == 0)
+        expect_ok(h5_attr_write_text(file, "train", "layout", "nhwc"), path);
     expect_ok(h5_commit(file), path);
 }
 
