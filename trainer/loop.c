@@ -292,7 +292,11 @@ static enum status train(struct loop *l)
             TRY(epoch_end(l));
         if (is_last || save_due || (every > 0 && l->global % every == 0))
             save(l, false);
-        if (l->signal && !is_last)
+        if (is_last) {
+            summary_show(l);
+            break;
+        }
+        if (l->signal)
             return stop(l);
         if (is_end) {
             l->epoch++;
@@ -346,6 +350,24 @@ static enum status resume(struct loop *l)
     }
     checkpoint_close(file);
     return status;
+}
+
+static void summary_show(const struct loop *l)
+{
+    const struct loss_ops *ops = model_loss(l->s->model)->ops;
+    char took[64];
+    progress_time_text(group_time() - l->start, took, sizeof took);
+    const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
+    if (l->has_best)
+        log_line(metric->is_percent
+                     ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)"
+                     : "done in %s: best test %s %.6f after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)",
+                 took, metric->name, l->best * (metric->is_percent ? 100 : 1),
+                 (unsigned long long)l->best_epoch, l->config->folder->checkpoints);
+    else
+        log_line("done in %s; weights in %s", took, l->config->folder->checkpoints);
 }
 
 static enum status loop_open(struct loop *l)

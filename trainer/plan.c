@@ -100,9 +100,8 @@ static void layer_show(const struct layer *layer)
     number_text((double)layer_numbers(layer), params);
     number_text(layer->flops, flops);
     bool is_frozen = layer->n_params > 0 && layer->param[0].kind == PARAM_FROZEN;
-    log_line("  %-18s %-16s %10s %10s%s%s", layer->name, shape, layer_numbers(layer) ? params : "",
-             layer->flops > 0 ? flops : "", layer->relu ? "  with relu" : "",
-             is_frozen ? "  frozen" : "");
+    log_line("  %-18s %-16s %10s %10s%s", layer->name, shape, layer_numbers(layer) ? params : "",
+             layer->flops > 0 ? flops : "", is_frozen ? "  frozen" : "");
 }
 
 static void network_show(const struct session *s)
@@ -120,19 +119,25 @@ static void network_show(const struct session *s)
              params, flops, model_loss(s->model)->ops->name);
 }
 
+// One line "title  text", or more where the text has more; frees it.
+static void text_show(const char *title, char *text)
+{
+    for (char *line = text, *end; line && *line; line = end) {
+        end = line + strcspn(line, "\n");
+        if (*end)
+            *end++ = '\0';
+        log_line("%-6s %s", title, line);
+        title = "";
+    }
+    free(text);
+}
+
 static void data_show(const struct session *s)
 {
-    char *text = dataset_describe(s->train_set);
-    log_line("train  %s", text ? text : dataset_path(s->train_set));
-    free(text);
-    if (s->test_set) {
-        text = dataset_describe(s->test_set);
-        log_line("test   %s", text ? text : dataset_path(s->test_set));
-        free(text);
-    }
-    text = transforms_describe(s->transforms);
-    log_line("input  %s", text ? text : "");
-    free(text);
+    text_show("train", dataset_describe(s->train_set));
+    if (s->test_set)
+        text_show("test", dataset_describe(s->test_set));
+    text_show("input", transforms_describe(s->transforms));
 }
 
 static void memory_show(const struct session *s)
