@@ -38,6 +38,15 @@ NAMED = """
 - concat: {from: [add1, a]}
 - dense: {name: last, out: 3}
 """
+# Many layers read conv1: the gradient of all but one of them is added to what is there.
+SHARED = """
+- conv: {out: 4, kernel: 3, pad: 1}
+- branches:
+    lists: [%s, [relu: {}]]
+- concat: {name: all, from: [concat1, conv1]}
+- conv: {name: mixed, out: 4, kernel: 1}
+- concat: {from: [mixed, all, conv1]}
+"""
 SMALL = "[flatten: {}, dense: {out: 5}]"
 
 LAYER_CASES = {
@@ -66,7 +75,7 @@ LAYER_CASES = {
     "conv_first7x7": case("[conv: {out: 16, kernel: 7, stride: 2, pad: 3, bias: false}]",
                           12, 12, 3, n=2),
     "conv_grey": case("[conv: {out: 32, kernel: 3, pad: 1}]", 8, 8, 1, n=2),
-    "conv_wide": case("[conv: {out: 32, kernel: 3, pad: 1, bias: false}]", 4, 4, 32, n=2),
+    "conv_wide": case("[conv: {out: 32, kernel: 3, pad: 1, bias: false}]", 4, 4, 16, n=2),
     "conv_odd": case("[conv: {out: 17, kernel: 3, pad: 1}]", 5, 4, 33, n=2),
     "conv_wide_stride2": case("[conv: {out: 64, kernel: 3, stride: 2, pad: 1, bias: false}]",
                               5, 5, 8, n=2),
@@ -118,6 +127,16 @@ LAYER_CASES = {
     "residual_subsample": case(RESIDUAL % "subsample: {stride: 2, out: 8}", 6, 6, 3),
     "branches_concat": case(BRANCHES % "concat", 5, 4, 3),
     "branches_add": case(BRANCHES % "add", 5, 4, 3),
+    "shared_conv": case(SHARED % "[conv: {out: 4, kernel: 3, pad: 1}], [conv: {out: 4, kernel: 1}],"
+                        " [conv: {out: 4, kernel: 3, pad: 1, groups: 4}], [batchnorm: {}],"
+                        " [filterbank: {filters: [sobel_x]}]", 5, 4, 3),
+    "shared_pool": case(SHARED % "[maxpool: {kernel: 3, stride: 1, pad: 1}], [avgpool: {kernel: 3,"
+                        " stride: 1, pad: 1}], [subsample: {stride: 1, out: 6}], [dropout: {}]",
+                        5, 4, 3),
+    "shared_activation": case(SHARED % "[gelu: {}], [silu: {}], [leaky_relu: {}], [relu: {}]",
+                              5, 4, 3),
+    "shared_globalpool": case("[conv: {out: 4, kernel: 1}, branches: {lists: [[globalpool: {}],"
+                              " [dense: {out: 3}], [flatten: {}]]}]", 3, 4, 3),
     "names_and_from": case(NAMED, 4, 4, 3),
     "repeat": case("[repeat: {times: 3, layers: [dense: {out: 6}, silu: {}]}]", 1, 1, 5),
     # Losses.
@@ -135,7 +154,7 @@ LAYER_CASES = {
 
 NETWORK_CASES = [
     {"name": "mnist", "input": (28, 28, 1), "n": 16, "grains": 2, "steps": 20, "batches": 4,
-     "classes": 10, "lr": 0.02, "momentum": 0.9},
+     "classes": 10, "lr": 0.002, "momentum": 0.9},
     {"name": "cifar10", "input": (32, 32, 3), "n": 16, "grains": 2, "steps": 20, "batches": 4,
      "classes": 10, "lr": 0.002, "momentum": 0.9},
 ]

@@ -11,8 +11,8 @@ both sides start from the same bits. Needs Debian's python3-torch, python3-h5py,
 layers.h5, a group per case, with the attributes
   recipe   YAML of features, head, loss     n, input   samples, and h, w, c of one
   params   lines "conv1/weight 3x3x2x8"     loss       mean over the samples
-and the data sets x, target, y (logits in training), y_eval (with running statistics, no dropout),
-dx, params and grads (all of them one after another in the order of the lines). For a running
+and the data sets x, target, y (logits in training), y_eval (with running statistics, no dropout,
+where that is not y), dx, params and grads (all of them one after another in the order of the lines). For a running
 statistic grads holds its value after the step.
 
 networks.h5, a group per recipe: see networks_write().
@@ -121,7 +121,8 @@ def case_write(file, number, name, case):
              for _, value in network.named_tensors()]
 
     group = file.create_group(f"{number:02d}_{name}")
-    group.attrs["recipe"] = yaml.safe_dump(recipe, default_flow_style=None, width=1000)
+    group.attrs["recipe"] = yaml.safe_dump(recipe, default_flow_style=None, width=1000,
+                                           sort_keys=False)
     lines = [f"{key} {'x'.join(map(str, layout_ours(value).shape))}"
              for key, value in network.named_tensors()]
     group.attrs["params"] = "\n".join(lines)
@@ -131,8 +132,11 @@ def case_write(file, number, name, case):
     group.attrs["loss"] = float(loss)
     kind = "int32" if "classes" in case else "float32"
     group["target"] = target.numpy().reshape(n, -1).astype(kind)
-    for key, value in (("x", x), ("y", y), ("y_eval", y_eval), ("params", before),
-                       ("grads", flat(grads)), ("dx", values.grad.permute(0, 2, 3, 1))):
+    data = {"x": x, "y": y, "params": before, "grads": flat(grads),
+            "dx": values.grad.permute(0, 2, 3, 1)}
+    if not torch.equal(y, y_eval):
+        data["y_eval"] = y_eval
+    for key, value in data.items():
         group[key] = value.detach().numpy().astype("float32")
 
 
@@ -172,8 +176,8 @@ def formula_batches(recipe_name, count, n, shape, classes):
 
 
 def curve(case, recipe, dtype=torch.float64, jitter_seed=None):
-    """Losses of all steps and the final tensors. jitter: each weight is moved by one part in 2^24
-    after each step, as rounding to float32 would."""
+    """Losses of all steps and the final tensors. jitter_seed: all activations, their gradients and
+    the new weights are moved by up to one part in 2^24, as rounding to float32 would."""
     network = Network(recipe, case["input"], dtype)
     formula_params(network, case["name"])
     network.set_grain(case["n"] // case["grains"])
@@ -182,6 +186,13 @@ def curve(case, recipe, dtype=torch.float64, jitter_seed=None):
     trained = [p for p in network.parameters() if p.requires_grad]
     moved = [torch.zeros_like(p) for p in trained]
     generator = torch.Generator().manual_seed(jitter_seed or 0)
+
+    def jitter(values):
+        return values * (1 + (2 * torch.rand(values.shape, generator=generator) - 1) * 2.0 ** -24)
+
+    if jitter_seed is not None:
+        for layer in network.layers.values():
+            layer.register_forward_hook(lambda module, x, y: jitter(y))
     losses = []
     for step in range(case["steps"]):
         x, target = batches[step % case["batches"]]
@@ -194,7 +205,7 @@ def curve(case, recipe, dtype=torch.float64, jitter_seed=None):
                 v.mul_(case["momentum"]).add_(p.grad)
                 p.sub_(case["lr"] * v)
                 if jitter_seed is not None:
-                    p.mul_(1 + (2 * torch.rand(p.shape, generator=generator) - 1) * 2.0 ** -24)
+                    p.copy_(jitter(p))
     finals = [(name, layout_ours(v.detach()).double().flatten()) for name, v in
               network.named_tensors()]
     return numpy.array(losses), finals
@@ -213,19 +224,20 @@ def networks_write(file, folder, case):
     classes, params (names); data sets losses (steps); norms (params) = L2 norms and samples
     (params, 8) = elements i * count / 8 of the final tensors, running statistics included.
     spread_losses (relative) and spread_tensors (relative to the tensor's largest) are the largest
-    deviations seen when everything is rounded as float32 is: one run of PyTorch in float32, four in
-    float64 with jittered weights. The tests' tolerances are multiples of them.
+    deviations seen when everything is rounded as float32 is: one run of PyTorch in float32, twelve
+    in float64 with jitter. The tests' tolerances are multiples of them.
     """
     recipe = read_recipe(os.path.join(folder, "../../models/recipes", case["name"] + ".yaml"))
     recipe = {key: recipe[key] for key in ("features", "head", "loss") if key in recipe}
     losses, finals = curve(case, recipe)
     others = [curve(case, recipe, torch.float32)] + [curve(case, recipe, jitter_seed=s)
-                                                     for s in range(1, 5)]
+                                                     for s in range(1, 13)]
     spread = numpy.max([abs(o[0] - losses) / abs(losses) for o in others], axis=0)
     tensors = numpy.max([[float((a - b).abs().max() / a.abs().max()) for (_, a), (_, b)
                           in zip(finals, o[1])] for o in others], axis=0)
     group = file.create_group(case["name"])
-    group.attrs["recipe"] = yaml.safe_dump(recipe, default_flow_style=None, width=1000)
+    group.attrs["recipe"] = yaml.safe_dump(recipe, default_flow_style=None, width=1000,
+                                           sort_keys=False)
     group.attrs["params"] = "\n".join(name for name, _ in finals)
     for key in ("n", "grains", "steps", "batches", "classes"):
         group.attrs[key] = numpy.int64(case[key])

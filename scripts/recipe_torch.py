@@ -85,8 +85,9 @@ def avgpool(x, kernel, stride=None, pad=0, count_include_pad=True):
                         count_include_pad=count_include_pad)
 
 
-def subsample(x, out, stride=2):
+def subsample(x, stride=2, out=0):
     """Option A of He et al. 2015: every stride-th pixel, zero channels on both sides."""
+    out = out or x.shape[1]
     low = (out - x.shape[1]) // 2
     high = out - x.shape[1] - low
     return Function(lambda v: F.pad(v[:, :, ::stride, ::stride], (0, 0, 0, 0, low, high)))
