@@ -1,0 +1,77 @@
+# shellcheck shell=bash disable=SC2034
+# SPDX-License-Identifier: MIT
+# What the e2e_*.sh share: programs, a work folder that goes away, runs at any number of ranks,
+# comparing what runs left. Sourced.
+
+SW2_SOURCE=${SW2_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+: "${SW2_BIN:?names the build folder}"
+train=$SW2_BIN/sw2-train
+data=$SW2_BIN/sw2-data
+evaluate=$SW2_BIN/sw2-eval
+quick=${SW2_TEST_QUICK:-} # sanitizer builds: fewer cases
+
+# By hand as under ctest.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_hwloc_base_binding_policy=none
+
+work=$(mktemp -d)
+clean_up() {
+    jobs -p | xargs -r kill -9 2>/dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"' ERR
+cd "$work"
+
+fail() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+# at RANKS command...: alone, or under mpirun; never for more than two minutes.
+at() {
+    local ranks=$1
+    shift
+    if [ "$ranks" = 1 ]; then
+        timeout -k 5 120 "$@"
+    else
+        timeout -k 5 120 mpirun -q -np "$ranks" "$@"
+    fi
+}
+
+# must command...: quiet, unless it fails.
+must() {
+    "$@" >must.log 2>&1 || {
+        local code=$?
+        cat must.log
+        fail "exit code $code from: $*"
+    }
+}
+
+# The columns of FOLDER/metrics.csv that do not depend on the clock.
+metrics_of() {
+    awk -F, 'NR == 1 { n = NF; for (i = 1; i <= n; i++) timed[i] = $i ~ /seconds|_per_s|_s$/ }
+        { line = ""; for (i = 1; i <= n; i++) if (!timed[i]) line = line $i ","; print line }' \
+        "$1/metrics.csv"
+}
+
+# metrics_are_whole FOLDER EPOCHS: a row an epoch, in order, each with loss and digest.
+metrics_are_whole() {
+    awk -F, -v epochs="$2" '
+        NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $1 != NR - 1 || $at["train_loss"] == "" || $at["test_loss"] == "" ||
+            $at["digest"] !~ /^[0-9a-f]+-[0-9a-f]+$/ || length($at["digest"]) != 33 { bad = 1 }
+        END { exit bad || NR != epochs + 1 }' "$1/metrics.csv" || {
+        cat "$1/metrics.csv"
+        fail "$1/metrics.csv: expected a whole row for each of $2 epochs"
+    }
+}
+
+# metrics_are_same A B: exactly, but for the times.
+metrics_are_same() {
+    diff <(metrics_of "$1") <(metrics_of "$2") >difference || {
+        cat difference
+        fail "$1 and $2 differ"
+    }
+}
