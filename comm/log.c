@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,10 +34,30 @@ void log_set_level(enum log_level level)
     current_level = level;
 }
 
+// mpirun gives its ranks a pseudo-terminal even where its own output goes to a file. So under Open
+// MPI the launcher's stdout decides: that of the parent process (on other hosts a daemon: none).
+int log_terminal_fd(void)
+{
+    static int fd = -2; // not asked yet
+    if (fd != -2)
+        return fd;
+    fd = isatty(STDOUT_FILENO) ? STDOUT_FILENO : -1;
+    if (fd >= 0 && getenv("OMPI_COMM_WORLD_SIZE")) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%ld/fd/1", (long)getppid());
+        fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+        if (fd >= 0 && !isatty(fd)) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    return fd;
+}
+
 bool log_is_terminal(void)
 {
     const char *term = getenv("TERM");
-    return isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+    return log_terminal_fd() >= 0 && !(term && strcmp(term, "dumb") == 0);
 }
 
 bool log_has_colour(void)

@@ -14,6 +14,9 @@ enum log_level { LOG_QUIET, LOG_NORMAL, LOG_VERBOSE };
 void log_open(const char *program, int rank, int size, const char *host);
 void log_set_level(enum log_level level);
 
+// Descriptor of the terminal a person looks at (for its width), -1: stdout is none, also behind
+// mpirun.
+int log_terminal_fd(void);
 bool log_is_terminal(void); // stdout is a terminal and TERM is not "dumb"
 bool log_has_colour(void);  // the same, and NO_COLOR is not set
 

@@ -278,6 +278,24 @@ static enum status stop(struct loop *l)
          signals_name(l->signal), (unsigned long long)l->global, l->config->folder->path);
 }
 
+static void summary_show(const struct loop *l)
+{
+    const struct loss_ops *ops = model_loss(l->s->model)->ops;
+    char took[64];
+    progress_time_text(group_time() - l->start, took, sizeof took);
+    const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
+    if (l->has_best)
+        log_line(metric->is_percent
+                     ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)"
+                     : "done in %s: best test %s %.6f after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)",
+                 took, metric->name, l->best * (metric->is_percent ? 100 : 1),
+                 (unsigned long long)l->best_epoch, l->config->folder->checkpoints);
+    else
+        log_line("done in %s; weights in %s", took, l->config->folder->checkpoints);
+}
+
 static enum status train(struct loop *l)
 {
     struct session *s = l->s;
@@ -350,24 +368,6 @@ static enum status resume(struct loop *l)
     }
     checkpoint_close(file);
     return status;
-}
-
-static void summary_show(const struct loop *l)
-{
-    const struct loss_ops *ops = model_loss(l->s->model)->ops;
-    char took[64];
-    progress_time_text(group_time() - l->start, took, sizeof took);
-    const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
-    if (l->has_best)
-        log_line(metric->is_percent
-                     ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
-                       "%s (best.h5, and the newest)"
-                     : "done in %s: best test %s %.6f after epoch %llu; weights in "
-                       "%s (best.h5, and the newest)",
-                 took, metric->name, l->best * (metric->is_percent ? 100 : 1),
-                 (unsigned long long)l->best_epoch, l->config->folder->checkpoints);
-    else
-        log_line("done in %s; weights in %s", took, l->config->folder->checkpoints);
 }
 
 static enum status loop_open(struct loop *l)

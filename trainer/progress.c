@@ -48,7 +48,7 @@ bool progress_is_due(const struct progress *progress, uint64_t step, double now)
 size_t progress_width(void)
 {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    if (ioctl(log_terminal_fd(), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col;
     const char *columns = getenv("COLUMNS");
     long width = columns ? strtol(columns, NULL, 10) : 0;
@@ -114,20 +114,27 @@ static double seconds_left(const struct progress *progress, const struct run_rec
     return pace * (double)(config->steps - record->step);
 }
 
-// Parts of a line, the most important first: a narrow terminal loses the last ones.
+// Parts of a line. Of a bar the most important come first: a narrow terminal loses the last ones.
 struct pieces {
     char text[8][PIECE_BYTES];
     size_t n;
 };
 
-static void collect_pieces(const struct progress *progress, const struct run_record *record,
-                           double now, struct pieces *pieces)
+static void add_metric(const struct progress *progress, const struct run_record *record, size_t i,
+                       struct pieces *pieces)
 {
-    const struct progress_config *config = &progress->config;
-    memset(pieces, 0, sizeof *pieces);
-    for (size_t i = 0; record->train && i < config->n_metrics && i < 2; i++)
-        append_metric(pieces->text[pieces->n++], PIECE_BYTES, &config->metrics[i],
+    if (record->train && i < progress->config.n_metrics)
+        append_metric(pieces->text[pieces->n++], PIECE_BYTES, &progress->config.metrics[i],
                       record->train[i]);
+}
+
+static void collect_pieces(const struct progress *progress, const struct run_record *record,
+                           double now, bool is_bar, struct pieces *pieces)
+{
+    memset(pieces, 0, sizeof *pieces);
+    add_metric(progress, record, 0, pieces);
+    if (!is_bar)
+        add_metric(progress, record, 1, pieces);
     snprintf(pieces->text[pieces->n++], PIECE_BYTES, "%.0f images/s", record->images_per_s);
     double left = seconds_left(progress, record, now);
     if (left >= 0) {
@@ -135,14 +142,16 @@ static void collect_pieces(const struct progress *progress, const struct run_rec
         progress_time_text(left, time, sizeof time);
         snprintf(pieces->text[pieces->n++], PIECE_BYTES, "ETA %s", time);
     }
+    if (is_bar)
+        add_metric(progress, record, 1, pieces);
     snprintf(pieces->text[pieces->n++], PIECE_BYTES, "lr %.4g", record->lr);
 }
 
-static void head_text(const struct progress *progress, const struct run_record *record, char *out,
-                      size_t bytes)
+static void head_text(const struct progress *progress, const struct run_record *record,
+                      const char *word, char *out, size_t bytes)
 {
-    snprintf(out, bytes, "epoch %llu/%llu  step %llu/%llu", (unsigned long long)record->epoch,
-             (unsigned long long)progress->config.epochs,
+    snprintf(out, bytes, "epoch %llu/%llu  %s%llu/%llu", (unsigned long long)record->epoch,
+             (unsigned long long)progress->config.epochs, word,
              (unsigned long long)step_in_epoch(progress, record),
              (unsigned long long)progress->config.steps_per_epoch);
 }
@@ -151,8 +160,8 @@ void progress_line_text(const struct progress *progress, const struct run_record
                         double now, char *out, size_t bytes)
 {
     struct pieces pieces;
-    collect_pieces(progress, record, now, &pieces);
-    head_text(progress, record, out, bytes);
+    collect_pieces(progress, record, now, false, &pieces);
+    head_text(progress, record, "step ", out, bytes);
     for (size_t i = 0; i < pieces.n; i++)
         append(out, bytes, "  %s", pieces.text[i]);
 }
@@ -179,8 +188,8 @@ void progress_bar_text(const struct progress *progress, const struct run_record 
                        size_t width, char *out, size_t bytes)
 {
     struct pieces pieces;
-    collect_pieces(progress, record, now, &pieces);
-    head_text(progress, record, out, bytes);
+    collect_pieces(progress, record, now, true, &pieces);
+    head_text(progress, record, "", out, bytes);
     size_t room = width > 1 ? width - 1 : 1; // the last column makes some terminals wrap
     size_t used = strlen(out), bar = BAR_MIN + 3, n = 0;
     for (; n < pieces.n && used + bar + 2 + strlen(pieces.text[n]) <= room; n++)
