@@ -168,6 +168,14 @@ static enum status step_show(struct loop *l)
     return STATUS_OK;
 }
 
+// What changes bits beside the recipe and the data: instruction set and inner kernel.
+static const char *kernels_name(void)
+{
+    static char text[192];
+    snprintf(text, sizeof text, "%s, %s", isa_name(isa_current()), gemm_backend_name());
+    return text;
+}
+
 static struct checkpoint_meta meta_make(const struct loop *l)
 {
     const struct session *s = l->s;
@@ -179,8 +187,8 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .recipe = s->recipe->resolved,
         .train = dataset_fingerprint(s->train_set),
         .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
-        .isa = isa_name(isa_current()),
-        .versions = gemm_backend_name(),
+        .isa = kernels_name(),
+        .versions = "sw2 " SW2_VERSION,
         .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
         .has_best = l->has_best,
         .best = l->best,
@@ -345,7 +353,7 @@ static enum status resume(struct loop *l)
         .recipe = s->recipe->resolved,
         .train = dataset_fingerprint(s->train_set),
         .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
-        .isa = isa_name(isa_current()),
+        .isa = kernels_name(),
         .force = config->force,
     };
     enum status status = checkpoint_check(file, &expect);

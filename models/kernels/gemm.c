@@ -22,6 +22,18 @@ static enum gemm_backend backend_from_environment(void)
                                        : GEMM_AUTO;
 }
 
+static enum status environment_check(void)
+{
+    const char *name = getenv("SW2_GEMM");
+    CHECK(!name || backend_from_environment() != GEMM_AUTO || strcmp(name, "auto") == 0,
+          STATUS_USAGE, "environment variable SW2_GEMM is '%s', expected auto, xsmm, blas or ref",
+          name);
+    CHECK(backend_from_environment() != GEMM_XSMM || gemm_xsmm_is_usable(), STATUS_USAGE,
+          "environment variable SW2_GEMM is 'xsmm', but LIBXSMM is not built in or has no kernels "
+          "for this machine");
+    return STATUS_OK;
+}
+
 static enum gemm_backend backend_in_force(void)
 {
     enum gemm_backend backend = selected != GEMM_AUTO ? selected : backend_from_environment();
@@ -38,6 +50,7 @@ void gemm_select(enum gemm_backend backend)
 enum status gemm_plan(struct gemm *gemm, const struct gemm_shape *shape)
 {
     ASSERT(shape->m > 0 && shape->n > 0 && shape->k > 0 && (shape->beta == 0 || shape->beta == 1));
+    TRY(environment_check());
     gemm->shape = *shape;
     gemm->kernel = NULL;
     switch (backend_in_force()) {
