@@ -63,8 +63,8 @@ CASES = [
     ("schedule: cosine, epochs: 9, steps: 33, final_lr: 0.01",
      rates(lambda o, n: L.CosineAnnealingLR(o, n, eta_min=0.01 * LR), 33)),
     ("schedule: onecycle, epochs: 4, final_lr: 4e-6", rates(onecycle(), 40)),
-    ("schedule: onecycle, epochs: 4, final_lr: 0.002, start_lr: 0.1, rise: 0.45, warmup: 0.3",
-     rates(onecycle(pct_start=0.45, div_factor=10, final_div_factor=50), 40, 3)),
+    ("schedule: onecycle, epochs: 4, final_lr: 0.002, start_lr: 0.1, rise: 0.4, warmup: 0.3",
+     rates(onecycle(pct_start=0.4, div_factor=10, final_div_factor=50), 40, 3)),
 ]
 
 print("// SPDX-License-Identifier: MIT")
