@@ -222,37 +222,45 @@ struct layout {
     const char *group, *name;
 };
 
+enum check_level check_chunks(const struct h5_info *info, char text[CHECK_CHUNKS_BYTES])
+{
+    uint64_t bytes = h5_type_bytes(info->type);
+    for (int i = 0; i < info->rank; i++)
+        bytes *= info->chunk[i];
+    const char *packed = info->is_compressed ? "compressed (every epoch unpacks it again), " : "";
+    if (info->chunk[0] == 0) {
+        snprintf(text, CHECK_CHUNKS_BYTES, "stored in one piece: best for shuffled reading");
+        return CHECK_NOTE;
+    }
+    if (bytes > CHUNK_LARGE && info->chunk[0] > 1) {
+        snprintf(text, CHECK_CHUNKS_BYTES,
+                 "%sin chunks of %" PRIu64 " rows (%" PRIu64 " MiB), which shuffled reading reads"
+                 " again and again: rewrite with chunks of at most 1 MiB, or none",
+                 packed, info->chunk[0], bytes >> 20);
+        return CHECK_WARNING;
+    }
+    if (bytes < CHUNK_SMALL && info->chunk[0] < info->dim[0]) {
+        snprintf(text, CHECK_CHUNKS_BYTES,
+                 "%sin chunks of %" PRIu64 " bytes, slow to find: rewrite with chunks of 64 KiB to"
+                 " 1 MiB, or none",
+                 packed, bytes);
+        return CHECK_WARNING;
+    }
+    snprintf(text, CHECK_CHUNKS_BYTES, "%sin chunks of %" PRIu64 " rows", packed, info->chunk[0]);
+    return CHECK_NOTE;
+}
+
 // Advice about one data set of a group.
 static enum status say_chunks(void *context, const char *name, bool is_dataset)
 {
     struct layout *layout = context;
-    struct check *check = layout->check;
     struct h5_info info;
-    char path[1024];
+    char path[1024], text[CHECK_CHUNKS_BYTES];
     snprintf(path, sizeof path, "%s/%s", layout->group, name);
     if (!is_dataset || h5_info(layout->file, path, &info) != STATUS_OK || info.rank < 2)
         return STATUS_OK;
-    uint64_t bytes = h5_type_bytes(info.type);
-    for (int i = 0; i < info.rank; i++)
-        bytes *= info.chunk[i];
-    if (info.rank > 0 && info.chunk[0] == 0) {
-        say(check, CHECK_NOTE, "%s: %s is stored in one piece: best for shuffled reading",
-            layout->name, name);
-    } else if (bytes > CHUNK_LARGE && info.chunk[0] > 1) {
-        say(check, CHECK_WARNING,
-            "%s: %s has chunks of %" PRIu64 " rows (%" PRIu64 " MiB), which"
-            " shuffled reading decodes again and again: rewrite with chunks of at most 1 MiB, or"
-            " none",
-            layout->name, name, info.chunk[0], bytes >> 20);
-    } else if (bytes < CHUNK_SMALL && info.chunk[0] < info.dim[0]) {
-        say(check, CHECK_WARNING,
-            "%s: %s has chunks of %" PRIu64 " bytes, slow to find: rewrite"
-            " with chunks of 64 KiB to 1 MiB, or none",
-            layout->name, name, bytes);
-    }
-    if (info.is_compressed)
-        say(check, CHECK_NOTE, "%s: %s is compressed: every epoch unpacks it again", layout->name,
-            name);
+    enum check_level level = check_chunks(&info, text);
+    say(layout->check, level, "%s: %s is %s", layout->name, name, text);
     return STATUS_OK;
 }
 

@@ -27,6 +27,10 @@ struct check_scan {
     struct row_digest digest;
 };
 
+#define CHECK_CHUNKS_BYTES 256
+// How a data set is stored, and whether that suits shuffled reading: "in chunks of ...".
+enum check_level check_chunks(const struct h5_info *info, char text[CHECK_CHUNKS_BYTES]);
+
 enum status check_scan_init(struct check_scan *scan, struct dataset *dataset, const char *name);
 enum status check_scan_run(struct check_scan *scan, const struct import_progress *progress);
 void check_scan_free(struct check_scan *scan); // also closes the data set

@@ -13,12 +13,18 @@ void image_free(struct image *image)
     *image = (struct image){0};
 }
 
-enum status image_size(struct image *image, const char *name, size_t h, size_t w, size_t c)
+enum status image_check_size(const char *name, size_t h, size_t w)
 {
     CHECK(h > 0 && w > 0, STATUS_DATA, "%s: the picture is %zux%zu", name, h, w);
     CHECK(h <= IMAGE_SIDE_MAX && w <= IMAGE_SIDE_MAX && h * w <= IMAGE_PIXELS_MAX, STATUS_DATA,
           "%s: the picture is %zux%zu (HxW), more than %zu a side or %zu pixels is refused", name,
           h, w, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
+    return STATUS_OK;
+}
+
+enum status image_size(struct image *image, const char *name, size_t h, size_t w, size_t c)
+{
+    TRY(image_check_size(name, h, w));
     ASSERT(c == 1 || c == 3);
     size_t bytes = h * w * c;
     if (bytes > image->room) {
@@ -69,14 +75,7 @@ enum status image_probe(const char *name, const uint8_t *bytes, size_t n, size_t
 {
     struct image image = {0};
     TRY(decode(name, bytes, n, true, &image));
-    CHECK(image.h > 0 && image.w > 0, STATUS_DATA, "%s: the picture is %zux%zu", name, image.h,
-          image.w);
-    CHECK(image.h <= IMAGE_SIDE_MAX && image.w <= IMAGE_SIDE_MAX &&
-              image.h * image.w <= IMAGE_PIXELS_MAX,
-          STATUS_DATA,
-          "%s: the picture is %zux%zu (HxW), more than %zu a side or %zu pixels"
-          " is refused",
-          name, image.h, image.w, IMAGE_SIDE_MAX, IMAGE_PIXELS_MAX);
+    TRY(image_check_size(name, image.h, image.w));
     *h = image.h;
     *w = image.w;
     *c = image.c;

@@ -21,6 +21,8 @@ struct image {
     size_t room;     // bytes allocated, reused by the next picture
 };
 void image_free(struct image *image);
+// STATUS_DATA unless both sides are at least 1 and the picture is within the bounds above.
+enum status image_check_size(const char *name, size_t h, size_t w);
 // Makes room for (h, w, c), contents undefined. STATUS_DATA when the size is out of bounds.
 enum status image_size(struct image *image, const char *name, size_t h, size_t w, size_t c);
 

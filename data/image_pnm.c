@@ -90,6 +90,7 @@ enum status image_pnm(const char *name, const uint8_t *bytes, size_t n, bool is_
         out->c = c;
         return STATUS_OK;
     }
+    TRY(image_check_size(name, h, w));
     bool is_text = kind == '2' || kind == '3';
     if (!is_text) {
         CHECK(cursor.at < cursor.end && is_space(*cursor.at), STATUS_DATA,
