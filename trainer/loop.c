@@ -346,6 +346,8 @@ static enum status resume(struct loop *l)
     const char *path =
         config->resume == RESUME_FILE ? config->resume_file : config->folder->checkpoints;
     TRY(checkpoint_open(&file, s->group, path));
+    CHECK(file || config->resume != RESUME_FILE, STATUS_DATA, "--resume: no checkpoint in '%s'",
+          path);
     if (!file)
         return STATUS_OK;
     const struct checkpoint_meta *meta = checkpoint_meta(file);
