@@ -80,14 +80,17 @@ static enum status moments_add_rows(struct dataset *dataset, uint64_t first, uin
     return STATUS_OK;
 }
 
-// n runs of consecutive rows, spread evenly, in ascending order.
-static enum status moments_sum(struct dataset *dataset, void *buffer, uint64_t n, uint64_t run,
+// `most` rows in runs of consecutive ones, spread evenly, in ascending order; or all rows.
+static enum status moments_sum(struct dataset *dataset, void *buffer, uint64_t most, uint64_t run,
                                struct moments *moments, uint64_t *rows)
 {
+    bool is_all = most == dataset->rows;
+    uint64_t n = is_all ? (most + run - 1) / run : most / run;
     *rows = 0;
     for (uint64_t i = 0; i < n; i++) {
         // 128 bits: rows may be any number.
-        uint64_t first = (uint64_t)((unsigned __int128)dataset->rows * i / n);
+        uint64_t spread = (uint64_t)((unsigned __int128)dataset->rows * i / n);
+        uint64_t first = is_all ? i * run : spread;
         uint64_t count = least(run, dataset->rows - first);
         TRY(moments_add_rows(dataset, first, count, buffer, moments));
         *rows += count;
@@ -100,14 +103,14 @@ static enum status statistics_compute(struct dataset *dataset)
     struct sample_shape shape = dataset->shape;
     uint64_t values = shape.h * shape.w * shape.c;
     uint64_t most = least(least(STATS_ROWS, dataset->rows), 1 + STATS_VALUES / values);
-    uint64_t run = least(STATS_RUN, most), n = most / run, rows = 0;
+    uint64_t run = least(STATS_RUN, most), rows = 0;
     struct moments *moments = NULL;
     void *buffer = NULL;
     enum status status = memory_alloc(&moments, shape.c, sizeof *moments, "moments");
     if (status == STATUS_OK)
         status = memory_alloc(&buffer, run, dataset->row_bytes, "rows for the statistics");
     if (status == STATUS_OK)
-        status = moments_sum(dataset, buffer, n, run, moments, &rows);
+        status = moments_sum(dataset, buffer, most, run, moments, &rows);
     double scale = dataset->is_u8 ? 255 : 1;
     for (size_t k = 0; k < shape.c && status == STATUS_OK; k++) {
         double count = (double)rows * (double)(shape.h * shape.w);
