@@ -177,6 +177,8 @@ static void test_parse(void **state)
     assert_true(v.ints.n == 1 && v.ints.v[0] == 6);
     expect_error(options_parse(yaml, &table[1], "x", "--count", &v.count), STATUS_USAGE,
                  "--count is 'x', expected an integer", "x");
+    expect_error(options_parse(yaml, &table[4], "x\xff", "--text", &v.text), STATUS_USAGE,
+                 "--text: not UTF-8 text at byte 1", "not UTF-8");
     expect_error(options_parse(yaml, &table[6], "[1", "--ints", &v.ints), STATUS_USAGE,
                  "--ints: not YAML", "[1");
     expect_ok(options_parse(yaml, &table[6], "1,", "--ints", &v.ints), "1,");

@@ -61,6 +61,7 @@ static const struct {
      "a: 1\n"},
     {"a:\n", "a: \"\"\n"},
     {"{a: 1, b: [2, 3], c: {d: e}}", "a: 1\nb: [2, 3]\nc:\n  d: e\n"},
+    {"a: 'b:/c:'\n", "a: \"b:/c:\"\n"},
     {"a: []\nb: {}\n", "a: []\nb: {}\n"},
     {"train: data/x.h5:/train\n", "train: data/x.h5:/train\n"},
     {"l: [data/x.h5:/train]\n", "l: [\"data/x.h5:/train\"]\n"},
