@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Shared by h5.c, h5_read.c, h5_write.c, h5_output.c and h5_attr.c; by no one else.
+// Shared by h5.c and the other h5_*.c; by no one else.
 #ifndef SW2_DATA_H5_PRIVATE_H
 #define SW2_DATA_H5_PRIVATE_H
 
@@ -16,9 +16,16 @@ struct h5 {
     int failed;      // of an output: errno of the first failed write, else 0
 };
 
+// gzip can make 1,032 bytes of one; no file with honest content claims more.
+#define H5_EXPANSION_MAX 2048
+#define H5_FILTERS_MAX 32
+
+struct h5_chunks; // of h5_chunk.c
+
 struct h5_set {
-    struct h5 *file; // borrowed
-    hid_t id;
+    struct h5 *file;          // borrowed
+    hid_t id, type;           // type: as stored
+    struct h5_chunks *chunks; // chunked and undone by h5_chunk.c; else NULL
     char *name;
     struct h5_info info;
     uint64_t row_elements; // product of dim[1...]
@@ -50,5 +57,12 @@ enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_se
 bool h5_output_choose(hid_t access, int *failed);
 // STATUS_ERROR when a write to this output has failed. Inputs: STATUS_OK.
 enum status h5_output_check(const struct h5 *file);
+
+// Prepares the reading of a chunked set past HDF5's own (set->chunks); left NULL where HDF5 must do
+// it (szip). On error set->chunks is to be freed all the same.
+enum status h5_chunks_init(struct h5_set *set, hid_t plist);
+void h5_chunks_free(struct h5_chunks *chunks);
+enum status h5_chunks_read(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
+                           void *out);
 
 #endif

@@ -13,18 +13,15 @@
 
 #include "comm/memory.h"
 
-// gzip can make 1,032 bytes of one; no file with honest content claims more.
-#define EXPANSION_MAX 2048
 #define CHUNK_BYTES_MAX ((uint64_t)1 << 30)
-#define CACHE_BYTES_MAX ((uint64_t)256 << 20)
 
 static enum status set_check_filters(struct h5_set *set, hid_t plist)
 {
     static const H5Z_filter_t known[] = {H5Z_FILTER_DEFLATE, H5Z_FILTER_SHUFFLE,
                                          H5Z_FILTER_FLETCHER32, H5Z_FILTER_SZIP};
     int n = H5Pget_nfilters(plist);
-    CHECK(n >= 0 && n <= 32, STATUS_DATA, "%s: '%s' has a damaged list of filters", set->file->path,
-          set->name);
+    CHECK(n >= 0 && n <= H5_FILTERS_MAX, STATUS_DATA, "%s: '%s' has a damaged list of filters",
+          set->file->path, set->name);
     for (int i = 0; i < n; i++) {
         char name[64] = "";
         size_t n_values = 0;
@@ -98,7 +95,7 @@ static enum status set_check_size(struct h5_set *set, H5D_layout_t layout)
         return STATUS_OK;
     CHECK(stored > 0, STATUS_DATA, "%s: '%s' was created but never written", set->file->path,
           set->name);
-    uint64_t most = info->is_compressed ? stored * EXPANSION_MAX : stored;
+    uint64_t most = info->is_compressed ? stored * H5_EXPANSION_MAX : stored;
     bool is_wrong = layout == H5D_CHUNKED ? bytes > most : bytes != stored;
     CHECK(stored <= file_bytes && !is_wrong, STATUS_DATA,
           "%s: '%s' needs %llu bytes, but %llu are stored in a file of %llu: the file is truncated "
@@ -136,16 +133,17 @@ static enum status set_shape(struct h5_set *set, hid_t space)
 
 static enum status set_look(struct h5_set *set)
 {
-    hid_t type = H5Dget_type(set->id), space = H5Dget_space(set->id);
+    hid_t space = H5Dget_space(set->id);
     hid_t plist = H5Dget_create_plist(set->id);
     H5D_layout_t layout = H5D_LAYOUT_ERROR;
     enum status status = STATUS_OK;
-    if (type < 0 || space < 0 || plist < 0)
+    set->type = H5Dget_type(set->id);
+    if (set->type < 0 || space < 0 || plist < 0)
         status = error_set(STATUS_DATA, __FILE__, __LINE__, "%s: '%s' is damaged (HDF5: %s)",
                            set->file->path, set->name, h5_reason());
     if (status == STATUS_OK) {
-        set->info.type = h5_type_of(type, &set->is_native);
-        set->type_bytes = H5Tget_size(type);
+        set->info.type = h5_type_of(set->type, &set->is_native);
+        set->type_bytes = H5Tget_size(set->type);
     }
     if (status == STATUS_OK)
         status = set_shape(set, space);
@@ -153,11 +151,22 @@ static enum status set_look(struct h5_set *set)
         status = set_check_storage(set, plist, &layout);
         if (status == STATUS_OK)
             status = set_check_size(set, layout);
+        if (status == STATUS_OK && layout == H5D_CHUNKED)
+            status = h5_chunks_init(set, plist);
     }
-    H5Tclose(type);
     H5Sclose(space);
     H5Pclose(plist);
     return status;
+}
+
+static void set_free(struct h5_set *set)
+{
+    if (set->type >= 0)
+        H5Tclose(set->type);
+    H5Oclose(set->id);
+    h5_chunks_free(set->chunks);
+    free(set->name);
+    free(set);
 }
 
 enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_set **out)
@@ -170,6 +179,7 @@ enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_se
     }
     set->file = file;
     set->id = id;
+    set->type = -1;
     set->name = strdup(name);
     if (!set->name)
         status = error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory");
@@ -178,51 +188,18 @@ enum status h5_set_new(struct h5 *file, const char *name, hid_t id, struct h5_se
                            file->path, name);
     else
         status = set_look(set);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK)
         *out = set;
-        return STATUS_OK;
-    }
-    H5Oclose(id);
-    free(set->name);
-    free(set);
+    else
+        set_free(set);
     return status;
-}
-
-// Chunks are kept until the reading has passed them: the cache must hold a row of chunks.
-static hid_t set_reopen(struct h5_set *set)
-{
-    uint64_t bytes = set->type_bytes;
-    for (int i = 0; i < set->info.rank; i++) {
-        uint64_t chunk = set->info.chunk[i];
-        uint64_t covered = i == 0 ? chunk : (set->info.dim[i] + chunk - 1) / chunk * chunk;
-        if (__builtin_mul_overflow(bytes, covered, &bytes) || bytes > CACHE_BYTES_MAX)
-            bytes = CACHE_BYTES_MAX;
-    }
-    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
-    hid_t id = -1;
-    if (H5Pset_chunk_cache(access, 12421, (size_t)(bytes + (1 << 20)), 1.0) >= 0)
-        id = H5Dopen2(set->file->id, set->name, access);
-    H5Pclose(access);
-    return id;
 }
 
 static enum status set_open_locked(struct h5 *file, const char *dataset, struct h5_set **set)
 {
     hid_t id = -1;
     TRY(h5_object_open(file, dataset, &id));
-    TRY(h5_set_new(file, dataset, id, set));
-    if (!(*set)->info.chunk[0])
-        return STATUS_OK;
-    // The cache is fixed when the data set is first opened, so open it anew.
-    H5Dclose((*set)->id);
-    (*set)->id = set_reopen(*set);
-    if ((*set)->id < 0) {
-        free((*set)->name);
-        free(*set);
-        *set = NULL;
-        FAIL(STATUS_DATA, "%s: cannot open '%s' (HDF5: %s)", file->path, dataset, h5_reason());
-    }
-    return STATUS_OK;
+    return h5_set_new(file, dataset, id, set);
 }
 
 enum status h5_set_open(struct h5 *file, const char *dataset, struct h5_set **set)
@@ -239,10 +216,8 @@ void h5_set_close(struct h5_set *set)
     if (!set)
         return;
     h5_lock();
-    H5Dclose(set->id);
+    set_free(set);
     h5_unlock();
-    free(set->name);
-    free(set);
 }
 
 const struct h5_info *h5_set_info(const struct h5_set *set)
@@ -321,7 +296,8 @@ enum status h5_set_read(struct h5_set *set, uint64_t first, uint64_t count, enum
         return set_read_raw(set, set->offset + first * row_bytes, count * row_bytes, out);
     }
     h5_lock();
-    enum status status = set_read_locked(set, first, count, h5_native(as), out);
+    enum status status = set->chunks ? h5_chunks_read(set, first, count, as, out)
+                                     : set_read_locked(set, first, count, h5_native(as), out);
     h5_unlock();
     return status;
 }
