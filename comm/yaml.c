@@ -203,9 +203,10 @@ static enum status override_step(struct yaml_node *at, const char *step, size_t 
               assignment, (int)n, step, at->n - (at->n > 0));
         index = index * 10 + (size_t)(step[i] - '0');
     }
+    CHECK(at->n > 0, STATUS_USAGE, "override '%.120s': the list is empty", assignment);
     CHECK(index < at->n, STATUS_USAGE,
-          "override '%.120s': the list has %zu elements, no element %zu (the first is 0)",
-          assignment, at->n, index);
+          "override '%.120s': the list has no element %zu, expected 0 to %zu", assignment, index,
+          at->n - 1);
     while (index-- > 0)
         link = &(*link)->next;
     *out = link;

@@ -285,8 +285,8 @@ static void test_version(void **state)
 }
 
 static const struct cli commands[] = {
-    {.program = "sw2-many import", .about = "Imports.\nMore.", .arguments = "FILE"},
-    {.program = "sw2-many info", .about = "Informs."},
+    {.program = "sw2-many import", .about = "Imports a.b\nfile. More.", .arguments = "FILE"},
+    {.program = "sw2-many info", .about = "Informs"},
 };
 static const struct cli many = {
     .program = "sw2-many", .about = "Has commands.", .commands = commands, .n_commands = 2};
@@ -319,10 +319,11 @@ static void test_select(void **state)
     static const struct {
         const char *line, *part;
     } shown[] = {
-        {"sw2-many --help", "Commands:\n  import  Imports.\n  info    Informs.\n"},
+        {"sw2-many --help", "Commands:\n  import  Imports a.b file\n  info    Informs\n"},
         {"sw2-many -h", "Usage: sw2-many COMMAND [OPTIONS] ...\n"},
         {"sw2-many help", "sw2-many COMMAND --help explains a command."},
-        {"sw2-many help import", "Usage: sw2-many import [OPTIONS] FILE\n\nImports.\nMore.\n"},
+        {"sw2-many help import",
+         "Usage: sw2-many import [OPTIONS] FILE\n\nImports a.b\nfile. More.\n"},
         {"sw2-many --version", "sw2-many " SW2_VERSION "\n"},
     };
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {

@@ -51,8 +51,9 @@ static void test_time(void **state)
     static const struct {
         double seconds;
         const char *text;
-    } cases[] = {{0, "0 s"},
-                 {0.4, "0 s"},
+    } cases[] = {{0, "0.0 s"},
+                 {9.94, "9.9 s"},
+                 {9.96, "10 s"},
                  {59.4, "59 s"},
                  {59.6, "1 min 00 s"},
                  {125, "2 min 05 s"},

@@ -282,7 +282,7 @@ static const struct {
     {"a.=1", "empty name"},
     {"train..lr=1", "empty name"},
     {"train.lr.x=1", "'x' is looked for in '0.1', which is a value"},
-    {"features.2=1", "the list has 2 elements, no element 2"},
+    {"features.2=1", "the list has no element 2, expected 0 to 1"},
     {"features.-1=1", "'-1' stands for an element of a list, expected 0 to 1"},
     {"features.conv=1", "'conv' stands for an element of a list"},
     {"features.99999999999999999999=1", "stands for an element"},

@@ -138,20 +138,37 @@ static void write_options(FILE *out, const struct cli *cli)
     write_row(out, "      --version", "print the version and those of the libraries", column);
 }
 
+static const char *command_name(const struct cli *command)
+{
+    const char *space = strrchr(command->program, ' ');
+    return space ? space + 1 : command->program;
+}
+
+// The first sentence of `about`, on one line, without its full stop.
+static void summary_text(const struct cli *command, char *out, size_t bytes)
+{
+    size_t n = 0;
+    for (const char *c = command->about; *c && n + 1 < bytes; c++) {
+        if (*c == '.' && (c[1] == ' ' || c[1] == '\n' || c[1] == '\0'))
+            break;
+        out[n++] = *c == '\n' ? ' ' : *c;
+    }
+    out[n] = '\0';
+}
+
 static void write_commands(FILE *out, const struct cli *cli)
 {
+    char left[64], right[512];
+    size_t column = 0;
     fputs("\nCommands:\n", out);
-    size_t width = 0;
     for (size_t i = 0; i < cli->n_commands; i++) {
-        const char *space = strrchr(cli->commands[i].program, ' ');
-        size_t n = strlen(space ? space + 1 : cli->commands[i].program);
-        width = n > width ? n : width;
+        size_t n = strlen(command_name(&cli->commands[i])) + 4;
+        column = n > column ? n : column;
     }
     for (size_t i = 0; i < cli->n_commands; i++) {
-        const struct cli *command = &cli->commands[i];
-        const char *space = strrchr(command->program, ' ');
-        fprintf(out, "  %-*s  %.*s\n", (int)width, space ? space + 1 : command->program,
-                (int)strcspn(command->about, "\n"), command->about);
+        snprintf(left, sizeof left, "  %s", command_name(&cli->commands[i]));
+        summary_text(&cli->commands[i], right, sizeof right);
+        write_row(out, left, right, column);
     }
     fprintf(out, "\n%s COMMAND --help explains a command.\n", cli->program);
 }

@@ -62,7 +62,9 @@ void progress_time_text(double seconds, char *out, size_t bytes)
         return;
     }
     unsigned long s = (unsigned long)(seconds + 0.5);
-    if (s < 60)
+    if (seconds < 9.95)
+        snprintf(out, bytes, "%.1f s", seconds);
+    else if (s < 60)
         snprintf(out, bytes, "%lu s", s);
     else if (s < 3600)
         snprintf(out, bytes, "%lu min %02lu s", s / 60, s % 60);

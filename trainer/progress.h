@@ -45,7 +45,7 @@ void progress_line_text(const struct progress *progress, const struct run_record
                         double now, char *out, size_t bytes);
 void progress_epoch_text(const struct progress *progress, const struct run_record *record,
                          char *out, size_t bytes);
-// "43 s", "2 min 05 s", "3 h 20 min", "2 d 4 h".
+// "4.2 s", "43 s", "2 min 05 s", "3 h 20 min", "2 d 4 h".
 void progress_time_text(double seconds, char *out, size_t bytes);
 size_t progress_width(void); // columns of the terminal; COLUMNS, else 80
 
