@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Rows of chunked data sets. HDF5 1.10 copies a whole chunk out of whatever its filters gave, also
 // when a damaged file made that shorter: so chunks are fetched as stored (H5Dread_chunk) and
-// undone here, every size checked. Bands (all chunks that hold the same rows) are kept, the least
-// recently used one is replaced. Called by h5_read.c with the lock held.
+// undone here, every size checked. Bands (all chunks that hold the same rows) are kept, each
+// where its number modulo their count says. Called by h5_read.c with the lock held.
 #include "data/h5_private.h"
 
 #include <stdlib.h>
@@ -16,8 +16,9 @@
 #define SLACK 64 // what filters may add to a chunk: a checksum
 
 struct band {
-    uint64_t number, used; // used: when, 0 = never
-    unsigned char *rows;   // `height` rows as stored, undone
+    bool is_filled;
+    uint64_t number;
+    unsigned char *rows; // `height` rows as stored, undone
 };
 
 struct h5_chunks {
@@ -29,7 +30,6 @@ struct h5_chunks {
     unsigned char *stored; // as in the file
     uint64_t stored_room;
     unsigned char *part[2]; // chunk_bytes + SLACK each: filters go from one to the other
-    uint64_t clock;
     size_t n_bands;
     struct band *band;
 };
@@ -149,26 +149,29 @@ static enum status chunk_fetch(struct h5_set *set, const hsize_t *at, const unsi
     return STATUS_OK;
 }
 
-// Copies a chunk to its place in a band, run by run of the last dimension; what stands outside the
-// data set's shape is left out.
+// Copies a chunk to its place in a band, in runs as long as both have together; what stands outside
+// the data set's shape is left out.
 static void chunk_put(const struct h5_set *set, const hsize_t *at, const unsigned char *in,
                       unsigned char *rows)
 {
     const struct h5_info *info = &set->info;
+    uint64_t index[H5_RANK_MAX] = {0}, n[H5_RANK_MAX], n_runs = 1;
+    uint64_t inner = set->type_bytes; // bytes of one step of dimension `last`
     int last = info->rank - 1;
-    uint64_t index[H5_RANK_MAX] = {0}, n[H5_RANK_MAX], runs = 1;
+    for (; last > 0 && info->chunk[last] == info->dim[last]; last--)
+        inner *= info->dim[last];
     for (int i = 0; i <= last; i++) {
         uint64_t left = info->dim[i] - at[i];
         n[i] = left < info->chunk[i] ? left : info->chunk[i];
-        runs *= i < last ? n[i] : 1;
+        n_runs *= i < last ? n[i] : 1;
     }
-    for (uint64_t run = 0; run < runs; run++) {
+    for (uint64_t run = 0; run < n_runs; run++) {
         uint64_t from = 0, to = 0;
         for (int i = 0; i <= last; i++) {
             from = from * info->chunk[i] + index[i];
             to = i == 0 ? index[0] : to * info->dim[i] + at[i] + index[i];
         }
-        memcpy(rows + to * set->type_bytes, in + from * set->type_bytes, n[last] * set->type_bytes);
+        memcpy(rows + to * inner, in + from * inner, n[last] * inner);
         for (int i = last - 1; i >= 0 && ++index[i] == n[i]; i--)
             index[i] = 0;
     }
@@ -196,24 +199,16 @@ static enum status band_fill(struct h5_set *set, uint64_t number, unsigned char 
 static enum status band_get(struct h5_set *set, uint64_t number, const unsigned char **rows)
 {
     struct h5_chunks *chunks = set->chunks;
-    struct band *oldest = &chunks->band[0];
-    chunks->clock++;
-    for (size_t i = 0; i < chunks->n_bands; i++) {
-        struct band *band = &chunks->band[i];
-        if (band->used && band->number == number) {
-            band->used = chunks->clock;
-            *rows = band->rows;
-            return STATUS_OK;
-        }
-        oldest = band->used < oldest->used ? band : oldest;
+    struct band *band = &chunks->band[number % chunks->n_bands];
+    if (!band->rows)
+        TRY(memory_alloc(&band->rows, chunks->height, chunks->row_bytes, "rows of chunks"));
+    if (!band->is_filled || band->number != number) {
+        band->is_filled = false;
+        TRY(band_fill(set, number, band->rows));
+        band->is_filled = true;
+        band->number = number;
     }
-    if (!oldest->rows)
-        TRY(memory_alloc(&oldest->rows, chunks->height, chunks->row_bytes, "rows of chunks"));
-    oldest->used = 0;
-    TRY(band_fill(set, number, oldest->rows));
-    oldest->number = number;
-    oldest->used = chunks->clock;
-    *rows = oldest->rows;
+    *rows = band->rows;
     return STATUS_OK;
 }
 
