@@ -11,9 +11,9 @@ both sides start from the same bits. Needs Debian's python3-torch, python3-h5py,
 layers.h5, a group per case, with the attributes
   recipe   YAML of features, head, loss     n, input   samples, and h, w, c of one
   params   lines "conv1/weight 3x3x2x8"     loss       mean over the samples
-and the data sets x, target, y (logits in training), y_eval (with running statistics, no dropout,
-where that is not y), dx, params and grads (all of them one after another in the order of the lines). For a running
-statistic grads holds its value after the step.
+and the data sets x, target, y (logits in training), y_eval (with running statistics and no dropout,
+where that is not y), dx, params and grads (all of them one after another in the order of the
+lines). For a running statistic grads holds its value after the step.
 
 networks.h5, a group per recipe: see networks_write().
 """
