@@ -41,7 +41,8 @@ static void look_at_input(struct check_scan *scan, uint64_t row, const void *inp
 {
     struct sample_shape shape = dataset_shape(scan->dataset);
     size_t n = shape.h * shape.w, c = shape.c;
-    bool is_u8 = dataset_is_u8(scan->dataset), is_blank = n * c > 1;
+    bool is_u8 = dataset_is_u8(scan->dataset),
+         is_blank = n > 1; // of pictures and signals, not of tables
     uint64_t bad = 0;
     float first = is_u8 ? (float)*(const uint8_t *)input : *(const float *)input;
     for (size_t i = 0; i < n; i++)

@@ -7,13 +7,13 @@
 
 #include "comm/memory.h"
 
-enum { BITS = 14, ONE = 1 << BITS };
+enum { BITS = 22, ONE = 1 << BITS }; // 255 * ONE + ONE / 2 is below 2^31
 
 // One axis: target i = sum over k < taps of weight[i][k] * source[first[i] + k].
 struct axis {
     size_t from, to, taps;
     size_t *first;
-    int32_t *weight; // (to, taps), each row sums to ONE
+    int32_t *weight; // (to, taps), each row sums to about ONE
 };
 
 struct resize {
@@ -22,12 +22,20 @@ struct resize {
     uint8_t *lines; // (from_h, to_w, c): after the horizontal pass
 };
 
-// Weights of target pixel i: a triangle around its centre in source pixels, cut at the edges,
-// rounded so that they sum to ONE exactly (the rest goes to the largest).
+// Height at source pixel k of a triangle around `centre`.
+static double triangle(size_t k, double centre, double reach)
+{
+    double away = ((double)k + 0.5 - centre) / reach;
+    double height = away < 0 ? 1 + away : 1 - away;
+    return height > 0 ? height : 0;
+}
+
+// Weights of target pixel i: a triangle around its centre in source pixels, cut at the edges, of
+// sum 1 but for rounding (2^-23 each).
 static void axis_fill(struct axis *axis, size_t i, double scale, double reach)
 {
     int32_t *weight = axis->weight + i * axis->taps;
-    double centre = ((double)i + 0.5) * scale;
+    double centre = ((double)i + 0.5) * scale, sum = 0;
     double low = centre - reach, high = centre + reach;
     size_t first = low > 0 ? (size_t)low : 0;
     size_t last = high < (double)axis->from ? (size_t)high + 1 : axis->from;
@@ -35,27 +43,10 @@ static void axis_fill(struct axis *axis, size_t i, double scale, double reach)
         last = axis->from;
     if (last - first > axis->taps)
         last = first + axis->taps;
-    double sum = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        int32_t rest = ONE;
-        size_t largest = 0;
-        for (size_t k = 0; k < last - first; k++) {
-            double away = ((double)(first + k) + 0.5 - centre) / reach;
-            double value = away < 0 ? 1 + away : 1 - away;
-            if (value < 0)
-                value = 0;
-            if (pass == 0) {
-                sum += value;
-                continue;
-            }
-            weight[k] = (int32_t)(value / sum * ONE + 0.5);
-            rest -= weight[k];
-            if (weight[k] > weight[largest])
-                largest = k;
-        }
-        if (pass == 1)
-            weight[largest] += rest;
-    }
+    for (size_t k = first; k < last; k++)
+        sum += triangle(k, centre, reach);
+    for (size_t k = first; k < last; k++)
+        weight[k - first] = (int32_t)(triangle(k, centre, reach) / sum * ONE + 0.5);
     axis->first[i] = first;
 }
 

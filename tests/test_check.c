@@ -23,12 +23,13 @@ struct part {
     size_t n;
     float inputs[ROWS][VALUES]; // written as uint8 unless is_float
     double labels[ROWS];
-    bool is_float;
+    bool is_float, has_no_classes;
+    double wrong_mean, wrong_std; // added to, multiplied with the statistics that are written
 };
 
 static struct part clean(size_t first, size_t n, bool is_float)
 {
-    struct part part = {.n = n, .is_float = is_float};
+    struct part part = {.n = n, .is_float = is_float, .wrong_std = 1};
     for (size_t r = 0; r < n; r++) {
         part.labels[r] = (double)(r % CLASSES);
         for (size_t i = 0; i < VALUES; i++)
@@ -52,7 +53,8 @@ static void put_statistics(struct h5 *file, const char *group, const struct part
             square += value * value;
         }
         mean[k] = sum / n;
-        deviation[k] = sqrt(square / n - mean[k] * mean[k]);
+        deviation[k] = sqrt(square / n - mean[k] * mean[k]) * (k == 1 ? part->wrong_std : 1);
+        mean[k] += k == 1 ? part->wrong_mean : 0;
     }
     expect_ok(h5_attr_write(file, group, "mean", H5_F64, C, mean), "mean");
     expect_ok(h5_attr_write(file, group, "std", H5_F64, C, deviation), "std");
@@ -83,7 +85,8 @@ static void put_part(struct h5 *file, const char *group, const struct part *part
     if (part->is_float)
         put_statistics(file, group, part);
     const char *classes[CLASSES] = {"ant", "bee", "cow", "dog"};
-    expect_ok(h5_attr_write_texts(file, group, "classes", CLASSES, classes), "classes");
+    if (!part->has_no_classes)
+        expect_ok(h5_attr_write_texts(file, group, "classes", CLASSES, classes), "classes");
 }
 
 static const char *put_file_of(const struct part *train, const struct part *test)
@@ -199,6 +202,22 @@ static void spoil_blank(struct part *train, struct part *test)
         train->inputs[13][i] = 200;
 }
 
+static void spoil_mean(struct part *train, struct part *test)
+{
+    (void)test;
+    train->wrong_mean = 3;
+}
+static void spoil_std(struct part *train, struct part *test)
+{
+    (void)test;
+    train->wrong_std = 1.05;
+}
+static void spoil_test_class(struct part *train, struct part *test)
+{
+    train->has_no_classes = test->has_no_classes = true;
+    test->labels[3] = CLASSES;
+}
+
 static void test_defects(void **state)
 {
     (void)state;
@@ -230,6 +249,9 @@ static void test_defects(void **state)
          "W leak: 2 of 12 test rows are training rows too, first test row 6 = training row 30"},
         {"constant channel", spoil_channel, false, 0, 1,
          "W train: 1 of 2 channels are constant, first channel 1 (9)"},
+        {"mean", spoil_mean, true, 0, 1, "W train: channel 1 has mean"},
+        {"std", spoil_std, true, 0, 1, "W train: channel 1 has mean"},
+        {"class of the test part", spoil_test_class, false, 1, 0, "4"},
         {"blank", spoil_blank, false, 0, 1,
          "W train: 1 rows are blank (one value throughout), first row 13"},
     };

@@ -177,6 +177,24 @@ static void test_split(void **state)
     }
 }
 
+// Without shuffling the seed still chooses the test rows.
+static void test_split_seed(void **state)
+{
+    (void)state;
+    uint8_t first[21], second[21];
+    for (uint64_t seed = 1; seed < 3; seed++) {
+        struct import_report report;
+        struct import_config config = {.split = 21, .seed = seed};
+        put_idx("x", false);
+        expect_ok(import_path("x-images-idx3-ubyte", config, &report), "import");
+        struct part part = read_part("/test", 15, H5_U8);
+        for (size_t i = 0; i < 21; i++)
+            (seed == 1 ? first : second)[i] = part.inputs[15 * i];
+        part_free(&part);
+    }
+    assert_true(memcmp(first, second, sizeof first) != 0);
+}
+
 // Read in order (gzip) or out of order, the file is the same, byte for byte; another seed is not.
 static void test_same_bytes(void **state)
 {
@@ -206,7 +224,7 @@ static void test_statistics(void **state)
     struct import_report report;
     struct import_config config = {.split = 0.2, .is_shuffled = true, .seed = 3};
     for (int is_table = 0; is_table < 2; is_table++) {
-        put_table("t.csv", 0, ROWS, false);
+        put_table("t.csv", 1000, ROWS, false); // far from 0, so that a naive variance shows
         put_idx("x", false);
         expect_ok(import_path(is_table ? "t.csv" : "x-images-idx3-ubyte", config, &report), "run");
         size_t c = is_table ? 2 : 1, pixels = is_table ? 1 : 15;
@@ -243,7 +261,7 @@ static void test_second_source(void **state)
     (void)state;
     struct import_report report;
     put_table("train.csv", 0, 60, false);
-    put_table("test.csv", 7, 3, true); // ash, fir, elm
+    put_table("test.csv", 10, 3, true); // oak, yew, elm
     char test[512];
     snprintf(test, sizeof test, "%s", path_in(folder, "test.csv"));
     struct import_config config = {.test = test};
@@ -255,7 +273,7 @@ static void test_second_source(void **state)
     assert_int_equal(n, CLASSES);
     assert_int_equal(part.n, 3);
     for (size_t i = 0; i < 3; i++)
-        assert_string_equal(classes[part.labels[i]], class_of(7 + i));
+        assert_string_equal(classes[part.labels[i]], class_of(10 + i));
     h5_texts_free(n, classes);
     part_free(&part);
     file_write(test, "1,2,palm\n");
@@ -439,6 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_split, begin, end),
+        cmocka_unit_test_setup_teardown(test_split_seed, begin, end),
         cmocka_unit_test_setup_teardown(test_same_bytes, begin, end),
         cmocka_unit_test_setup_teardown(test_statistics, begin, end),
         cmocka_unit_test_setup_teardown(test_second_source, begin, end),

@@ -91,6 +91,11 @@ static void test_cifar10_folder(void **state)
     check_rows(&test, 100, false);
     import_source_close(&train);
     import_source_close(&test);
+    // Another number of names than classes: none.
+    put_file(path_in(folder, "batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\n", 18);
+    source_open(&train, "cifar", folder, IMPORT_TRAIN, NULL);
+    assert_null(train.classes);
+    import_source_close(&train);
 }
 
 static void test_cifar100(void **state)
@@ -146,6 +151,10 @@ static void test_bad(void **state)
     put_gz(path_in(folder, "packed.bin.gz"), bytes.at, bytes.n);
     put_file(path_in(folder, "empty.bin"), "", 0);
     bytes_free(&bytes);
+    bytes = records(0, 130, false); // too many to look at all when the format is told
+    bytes.at[3073 * 100] = 10;
+    put_file(path_in(folder, "late.bin"), bytes.at, bytes.n);
+    bytes_free(&bytes);
     static const struct {
         const char *names[2], *target;
         enum status status;
@@ -153,6 +162,7 @@ static void test_bad(void **state)
     } cases[] = {
         {{"short.bin"}, NULL, STATUS_DATA, "short.bin|9218 bytes|3073|3074"},
         {{"label.bin"}, NULL, STATUS_DATA, "label.bin|labels in range"},
+        {{"late.bin"}, NULL, STATUS_DATA, "late.bin|record 100 is 10|0 to 9"},
         {{"empty.bin"}, NULL, STATUS_DATA, "empty.bin|not a CIFAR file"},
         {{"packed.bin.gz"}, NULL, STATUS_DATA, "gzip'ed, unpack"},
         {{"missing.bin"}, NULL, STATUS_DATA, "missing.bin|No such file"},

@@ -140,6 +140,7 @@ static void test_tables(void **state)
     } cases[] = {
         {"no header, last", "1,2,0\n3,4,1\n", {0}, "0,1: 1 2 -> 0; 3 4 -> 1;"},
         {"header", "a,b,c\n1,2,0\n3,4,1\n", {0}, "0,1: 1 2 -> 0; 3 4 -> 1;"},
+        {"header with a number", "a,2020,c\n1,2,x\n3,4,y\n", {0}, "x,y: 1 2 -> 0; 3 4 -> 1;"},
         {"usual name", "label,b,c\n0,1,2\n1,3,4\n", {0}, "0,1: 1 2 -> 0; 3 4 -> 1;"},
         {"by name", "a,b,c\n1,0,2\n3,1,4\n", {.target_column = "b"}, "0,1: 1 2 -> 0; 3 4 -> 1;"},
         {"by number", "0,1,2\n1,3,4\n", {.target_column = "1"}, "0,1: 1 2 -> 0; 3 4 -> 1;"},

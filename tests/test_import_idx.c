@@ -243,6 +243,22 @@ static void test_bad_gzip(void **state)
     raw[n - 6] ^= 1;
     put_file(path, raw, n);
     expect_error(source_try("idx", &path, 1, NULL), STATUS_DATA, "x-images|damaged", "gz checksum");
+    struct bytes longer = idx_header(8, 1, (uint32_t[]){300});
+    for (size_t i = 0; i < 301; i++)
+        bytes_add_be(&longer, 1, 1);
+    put_pair("x", 300, 9, 9, true);
+    put_gz(path_in(folder, "x-labels-idx1-ubyte.gz"), longer.at, longer.n);
+    expect_error(source_try("idx", &path, 1, NULL), STATUS_DATA, "x-labels|more bytes", "labels");
+    bytes_free(&longer);
+    put_pair("x", 300, 9, 9, true);
+    const char *labels = path_in(folder, "x-labels-idx1-ubyte.gz");
+    file = fopen(labels, "rb");
+    n = fread(raw, 1, sizeof raw, file);
+    fclose(file);
+    raw[n - 6] ^= 1;
+    put_file(labels, raw, n);
+    expect_error(source_try("idx", &path, 1, NULL), STATUS_DATA, "x-labels|damaged",
+                 "labels' checksum");
 }
 
 struct damaged {

@@ -31,8 +31,12 @@ void data_catch_signals(void)
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        sigaction(numbers[i], &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction before;
+        sigaction(numbers[i], NULL, &before);
+        if (before.sa_handler != SIG_IGN) // nohup keeps its promise
+            sigaction(numbers[i], &action, NULL);
+    }
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -320,8 +324,9 @@ static enum status check_with(const struct cli_parsed *parsed, const struct chec
     enum status status = check_run(&config, &result);
     log_transient("");
     TRY(status);
-    log_line("%s: %" PRIu64 " training and %" PRIu64 " test rows, %zu errors, %zu warnings",
-             config.path, result.n_train, result.n_test, result.n_errors, result.n_warnings);
+    log_line("%s: %" PRIu64 " training and %" PRIu64 " test rows, %zu error%s, %zu warning%s",
+             config.path, result.n_train, result.n_test, result.n_errors,
+             result.n_errors == 1 ? "" : "s", result.n_warnings, result.n_warnings == 1 ? "" : "s");
     size_t n = result.n_errors + (args->is_strict ? result.n_warnings : 0);
     CHECK(n == 0, STATUS_DATA, "%s: the check found %zu error%s%s", config.path, n,
           n == 1 ? "" : "s", args->is_strict ? " or warnings (--strict)" : "");
