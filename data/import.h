@@ -53,6 +53,7 @@ struct import_options {
     // csv: names or numbers (from 1; -1 is the last) of the target columns, with commas;
     // cifar-100: "fine" or "coarse"; NULL or "" = a column named label, class or target, else last
     const char *target_column;
+    const char *drop;          // csv: columns to leave out, as target_column; NULL: none
     enum import_target target; // csv: AUTO: float when there are several or a value is a fraction
     enum import_header header; // csv: AUTO: a first line whose fields are not all numbers
     double max;                // csv: 0..max becomes uint8 0..255, rounded; 0: float32 as it is

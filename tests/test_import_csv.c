@@ -159,6 +159,8 @@ static void test_tables(void **state)
          {.target = IMPORT_TARGET_CLASS},
          "0.5,1: 1 -> 0; 2 -> 1;"},
         {"two targets", "a,b,c\n1,2,3\n4,5,6\n", {.target_column = "c,a"}, ": 2 -> 3 1; 5 -> 6 4;"},
+        {"dropped", "id,a,c\nq,2,0\nr,4,1\n", {.drop = "id"}, "0,1: 2 -> 0; 4 -> 1;"},
+        {"last dropped", "1,0,x\n3,1,y\n", {.drop = "-1"}, "0,1: 1 -> 0; 3 -> 1;"},
         {"header said", "1,2\n3,4\n5,6\n", {.header = IMPORT_HEADER_YES}, "4,6: 3 -> 0; 5 -> 1;"},
         {"scaled", "0,1,8,16,7\n", {.max = 16}, "7: 0 16 128 255 -> 0;"},
         {"scaled fractions", "0,0.5,1,7\n", {.max = 1}, "7: 0 128 255 -> 0;"},
@@ -204,8 +206,8 @@ static void test_shape(void **state)
     assert_non_null(strstr(source.note, "--max 255"));
     import_source_close(&source);
     options.shape.c = 1;
-    expect_error(source_try("csv", &path, 1, &options), STATUS_USAGE, "2x3x1|12 columns|t.csv",
-                 "shape");
+    expect_error(source_try("csv", &path, 1, &options), STATUS_USAGE,
+                 "2x3x1|12 input columns|t.csv", "shape");
     options.shape = (struct sample_shape){1ul << 40, 1ul << 40, 1};
     expect_error(source_try("csv", &path, 1, &options), STATUS_USAGE, "does not fit", "huge shape");
 }
@@ -260,8 +262,14 @@ static void test_bad(void **state)
         {"no header", "1,2\n3,4\n", {.target_column = "x"}, STATUS_USAGE, "'x'|has no header"},
         {"no such number", "1,2\n", {.target_column = "3"}, STATUS_USAGE, "column 3|1 to 2"},
         {"number 0", "1,2\n", {.target_column = "0"}, STATUS_USAGE, "column 0|1 to 2"},
-        {"twice", "1,2\n", {.target_column = "1,1"}, STATUS_USAGE, "twice"},
+        {"twice", "1,2\n", {.target_column = "1,1"}, STATUS_USAGE, "taken already"},
         {"nothing left", "1,2\n", {.target_column = "1,2"}, STATUS_DATA, "no columns besides"},
+        {"target dropped",
+         "1,2\n",
+         {.target_column = "1", .drop = "1"},
+         STATUS_USAGE,
+         "--drop|taken already"},
+        {"all dropped", "1,2\n", {.drop = "1,2"}, STATUS_USAGE, "no column"},
         {"not within", "17,0\n", {.max = 16}, STATUS_DATA, "17 is not within 0 and --max 16"},
         {"nan with max", "nan,0\n", {.max = 16}, STATUS_DATA, "nan is not within"},
         {"text as float", "1,x\n", {.target = IMPORT_TARGET_FLOAT}, STATUS_DATA, "holds texts"},

@@ -160,7 +160,7 @@ static void show_notes(const char *notes)
 
 struct import_args {
     int format, targets, header, filter;
-    const char *test, *split, *resize, *shape, *target, *max, *classes, *source, *licence;
+    const char *test, *split, *resize, *shape, *target, *drop, *max, *classes, *source, *licence;
     bool is_shuffled;
     int64_t seed, channels;
 };
@@ -198,6 +198,7 @@ static const struct cli_option import_options[] = {
          "csv: name or number (-1 is the last) of the target column, several with commas;"
          " cifar-100: fine or coarse"),
      0, "COLUMN"},
+    {ROW("drop", OPTION_STRING, drop, NULL, "csv: columns to leave out"), 0, "COLUMNS"},
     {CHOICE("targets", targets, "auto|class|float", "csv: what the target is"), 0, NULL},
     {CHOICE("header", header, "auto|yes|no", "csv: is the first line a header"), 0, NULL},
     {ROW("shape", OPTION_STRING, shape, NULL, "csv: a row is a picture of this shape"), 0, "HxWxC"},
@@ -215,6 +216,7 @@ static enum status fill_options(struct import_options *options, const struct imp
     options->channels = (size_t)args->channels;
     options->is_nearest = args->filter == 1;
     options->target_column = args->target;
+    options->drop = args->drop;
     options->target = (enum import_target)args->targets;
     options->header = (enum import_header)args->header;
     if (args->max) {

@@ -105,7 +105,7 @@ static void show_side(const char *path, enum dataset_side side)
     struct dataset *dataset = NULL;
     const char *name = side == DATASET_TRAIN ? "training" : "test";
     if (dataset_open(&dataset, path, side, &config) != STATUS_OK) {
-        log_line("as %s data: not usable: %s", name, error_text());
+        log_line("as %s data: none: %s", name, error_text());
         return;
     }
     char *text = dataset_describe(dataset);

@@ -38,7 +38,7 @@ enum status csv_value(const struct csv *csv, size_t column, double *out)
           " values first, or write nan)",
           path, line, csv_column(csv, column));
     FAIL(STATUS_DATA,
-         "%s: line %zu, %s: '%.60s' is not a number (leave such columns out, or turn"
+         "%s: line %zu, %s: '%.60s' is not a number (leave such columns out with --drop, or turn"
          " them into numbers first)",
          path, line, csv_column(csv, column), field);
 }
@@ -51,7 +51,7 @@ static void close_csv(struct import_source *source)
     for (size_t i = 0; csv->names && i < csv->n_columns; i++)
         free(csv->names[i]);
     free(csv->names);
-    free(csv->is_target);
+    free(csv->is_input);
     csv_close(&csv->reader);
     free(csv);
 }
@@ -82,7 +82,7 @@ static enum status read_row(struct import_source *source, uint64_t row, void *in
     size_t k = 0;
     for (size_t i = 0; i < csv->n_columns; i++) {
         double value = 0;
-        if (csv->is_target[i])
+        if (!csv->is_input[i])
             continue;
         TRY(csv_value(csv, i, &value));
         if (source->is_u8)
@@ -102,7 +102,7 @@ static enum status read_row(struct import_source *source, uint64_t row, void *in
 static enum status set_shape(const struct csv *csv, const struct import_options *options,
                              struct import_source *out)
 {
-    size_t n = csv->n_columns - csv->n_targets, asked = 0;
+    size_t n = csv->n_inputs, asked = 0;
     CHECK(n > 0, STATUS_DATA, "%s: has no columns besides the target",
           stream_path(csv->reader.stream));
     out->shape = (struct sample_shape){1, 1, n};
@@ -112,7 +112,7 @@ static enum status set_shape(const struct csv *csv, const struct import_options 
     bool is_huge = __builtin_mul_overflow(shape->h, shape->w, &asked) ||
                    __builtin_mul_overflow(asked, shape->c, &asked);
     CHECK(!is_huge && asked == n, STATUS_USAGE,
-          "%s: --shape %zux%zux%zu does not fit its %zu columns (of %zu, without the target)",
+          "%s: --shape %zux%zux%zu does not fit its %zu input columns (of %zu)",
           stream_path(csv->reader.stream), shape->h, shape->w, shape->c, n, csv->n_columns);
     out->shape = *shape;
     return STATUS_OK;

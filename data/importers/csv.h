@@ -16,7 +16,8 @@ struct csv {
     char **names; // of the columns, NULL without a header
     size_t targets[CSV_TARGETS_MAX];
     size_t n_targets;
-    bool *is_target;    // (n_columns)
+    bool *is_input; // (n_columns) neither target nor dropped
+    size_t n_inputs;
     double max;         // see import_options
     uint64_t at;        // row that the reader stands before
     bool is_byte_range; // all inputs are whole numbers 0..255

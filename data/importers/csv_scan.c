@@ -158,46 +158,62 @@ static enum status find_column(const struct csv *csv, const char *text, size_t *
     return STATUS_OK;
 }
 
-// No column asked for: the only one with a usual name, else the last.
+// No column asked for: the only one with a usual name, else the last that is left.
 static enum status guess_target(struct csv *csv, struct import_source *out)
 {
     static const char *const usual[] = {"label", "labels", "class", "target"};
-    size_t found = csv->n_columns - 1, n = 0;
+    size_t last = csv->n_columns - 1, found = 0, n = 0;
+    CHECK(csv->n_inputs > 0, STATUS_USAGE, "--drop leaves no column");
+    while (!csv->is_input[last])
+        last--;
     for (size_t k = 0; csv->names && k < sizeof usual / sizeof *usual; k++)
         for (size_t i = 0; i < csv->n_columns; i++)
-            if (strcasecmp(csv->names[i], usual[k]) == 0) {
+            if (csv->is_input[i] && strcasecmp(csv->names[i], usual[k]) == 0) {
                 found = i;
                 n++;
             }
-    if (n > 1)
-        found = csv->n_columns - 1;
+    if (n != 1)
+        found = last;
     csv->targets[csv->n_targets++] = found;
+    csv->is_input[found] = false;
+    csv->n_inputs--;
     return import_note(out, "target: %s (--target chooses another)", csv_column(csv, found));
+}
+
+// Columns named in a list with commas: takes them from the inputs, and puts them in out[*n].
+static enum status take_columns(struct csv *csv, const char *option, const char *text, size_t *out,
+                                size_t *n)
+{
+    while (text && *text) {
+        char name[256];
+        size_t length = strcspn(text, ","), column = 0;
+        CHECK(length < sizeof name && *n < CSV_TARGETS_MAX, STATUS_USAGE,
+              "%s: too many or too long names", option);
+        memcpy(name, text, length);
+        name[length] = 0;
+        TRY(find_column(csv, name, &column));
+        CHECK(csv->is_input[column], STATUS_USAGE, "%s names %s, which is taken already", option,
+              csv_column(csv, column));
+        csv->is_input[column] = false;
+        csv->n_inputs--;
+        out[(*n)++] = column;
+        text += length + (text[length] == ',');
+    }
+    return STATUS_OK;
 }
 
 static enum status find_targets(struct csv *csv, const struct import_options *options,
                                 struct import_source *out)
 {
     const char *text = options->target_column;
-    TRY(memory_alloc(&csv->is_target, csv->n_columns, sizeof *csv->is_target, "columns"));
-    if (!text || !text[0])
-        TRY(guess_target(csv, out));
-    while (text && *text) {
-        char name[256];
-        size_t n = strcspn(text, ",");
-        CHECK(n < sizeof name && csv->n_targets < CSV_TARGETS_MAX, STATUS_USAGE,
-              "--target: too many or too long names");
-        memcpy(name, text, n);
-        name[n] = 0;
-        TRY(find_column(csv, name, &csv->targets[csv->n_targets++]));
-        text += n + (text[n] == ',');
-    }
-    for (size_t i = 0; i < csv->n_targets; i++) {
-        CHECK(!csv->is_target[csv->targets[i]], STATUS_USAGE, "--target names %s twice",
-              csv_column(csv, csv->targets[i]));
-        csv->is_target[csv->targets[i]] = true;
-    }
-    return STATUS_OK;
+    size_t dropped[CSV_TARGETS_MAX], n_dropped = 0;
+    TRY(memory_alloc(&csv->is_input, csv->n_columns, sizeof *csv->is_input, "columns"));
+    for (size_t i = 0; i < csv->n_columns; i++)
+        csv->is_input[i] = true;
+    csv->n_inputs = csv->n_columns;
+    TRY(take_columns(csv, "--target", text, csv->targets, &csv->n_targets));
+    TRY(take_columns(csv, "--drop", options->drop, dropped, &n_dropped));
+    return csv->n_targets > 0 ? STATUS_OK : guess_target(csv, out);
 }
 
 // The target of the current record as a class; whole numbers in one spelling ("5.0" is "5").
@@ -249,7 +265,7 @@ static enum status scan_rows(struct csv *csv, struct scan *scan,
         CHECK(out->n_rows < IMPORT_ROWS_MAX, STATUS_DATA, "%s: too many rows", path);
         for (size_t i = 0; i < csv->n_columns; i++) {
             double value = 0;
-            if (csv->is_target[i])
+            if (!csv->is_input[i])
                 continue;
             TRY(csv_value(csv, i, &value));
             if (!(value >= 0 && value <= 255 && value == floor(value)))

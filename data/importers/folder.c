@@ -174,6 +174,9 @@ static enum status open_folder(const char *const *paths, size_t n_paths, enum im
     if (list->n_skipped > 0)
         TRY(import_note(out, "left out %zu files that are not pictures (first: %s)",
                         list->n_skipped, list->skipped));
+    if (list->n_empty > 0)
+        TRY(import_note(out, "left out %zu folders without pictures (first: %s)", list->n_empty,
+                        list->empty));
     out->read = read_row;
     return STATUS_OK;
 }

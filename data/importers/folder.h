@@ -21,6 +21,8 @@ struct folder_list {
     char *names;
     size_t n_skipped; // files that are no pictures
     char skipped[256];
+    size_t n_empty; // folders without a picture
+    char empty[256];
     size_t files_room, names_bytes, names_room;
 };
 

@@ -204,6 +204,32 @@ static enum status read_classes(struct folder_list *list)
     return STATUS_OK;
 }
 
+// Takes classes without pictures out of the list; the labels of the others move down.
+static enum status drop_empty(struct folder_list *list)
+{
+    uint32_t *place = NULL; // 1 + new label of a class that has pictures
+    TRY(memory_alloc(&place, list->n_classes, sizeof *place, "class names"));
+    for (size_t i = 0; i < list->n_files; i++)
+        place[list->files[i].label] = 1;
+    uint32_t n = 0;
+    for (size_t k = 0; k < list->n_classes; k++) {
+        char *name = list->classes[k];
+        if (place[k]) {
+            list->classes[n] = name;
+            place[k] = ++n;
+            continue;
+        }
+        if (list->n_empty++ == 0)
+            snprintf(list->empty, sizeof list->empty, "%s", name);
+        free(name);
+    }
+    list->n_classes = n;
+    for (size_t i = 0; i < list->n_files; i++)
+        list->files[i].label = place[list->files[i].label] - 1;
+    free(place);
+    return STATUS_OK;
+}
+
 enum status folder_scan(const char *path, enum import_side side,
                         const struct import_progress *progress, struct folder_list *list,
                         bool *is_there)
@@ -219,13 +245,11 @@ enum status folder_scan(const char *path, enum import_side side,
     CHECK(list->root, STATUS_ERROR, "out of memory: list of files");
     TRY(read_classes(list));
     for (size_t i = 0; i < list->n_classes; i++) {
-        size_t before = list->n_files;
         TRY(join(class, list->root, list->classes[i]));
         TRY(scan_class(list, class, i, 0, progress));
-        CHECK(list->n_files > before, STATUS_DATA, "%s: no pictures in this folder of a class",
-              class);
     }
-    return STATUS_OK;
+    CHECK(list->n_files > 0, STATUS_DATA, "%s: no pictures in the folders in it", list->root);
+    return drop_empty(list);
 }
 
 void folder_list_free(struct folder_list *list)
