@@ -30,6 +30,7 @@ from golden_cases import LAYER_CASES, NETWORK_CASES
 from golden_random import philox_uniform, uniform
 from recipe_torch import GhostBatchNorm, Network, layout_ours, layout_torch, read_recipe
 
+RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../models/recipes")
 torch.set_default_dtype(torch.float64)
 
 
@@ -217,7 +218,7 @@ def samples_of(tensor):
     return torch.stack([tensor[i * count // 8] for i in range(8)]).numpy()
 
 
-def networks_write(file, folder, case):
+def networks_write(file, case):
     """A curve of losses with SGD (momentum, constant rate), weights and batches by formula.
 
     attributes recipe (features, head, loss), n, grains, steps, batches, lr, momentum, input,
@@ -227,7 +228,7 @@ def networks_write(file, folder, case):
     deviations seen when everything is rounded as float32 is: one run of PyTorch in float32, twelve
     in float64 with jitter. The tests' tolerances are multiples of them.
     """
-    recipe = read_recipe(os.path.join(folder, "../../models/recipes", case["name"] + ".yaml"))
+    recipe = read_recipe(os.path.join(RECIPES, case["name"] + ".yaml"))
     recipe = {key: recipe[key] for key in ("features", "head", "loss") if key in recipe}
     losses, finals = curve(case, recipe)
     others = [curve(case, recipe, torch.float32)] + [curve(case, recipe, jitter_seed=s)
@@ -262,7 +263,7 @@ def main():
             case_write(file, number, name, case)
     with h5py.File(os.path.join(folder, "networks.h5"), "w", libver="latest") as file:
         for case in NETWORK_CASES:
-            networks_write(file, folder, case)
+            networks_write(file, case)
     for name in ("layers.h5", "networks.h5"):
         print(name, os.path.getsize(os.path.join(folder, name)), "bytes")
 
