@@ -114,11 +114,12 @@ struct yaml_node *yaml_new(struct yaml *yaml, enum yaml_kind kind, const char *k
 
 void yaml_add(struct yaml_node *parent, struct yaml_node *child)
 {
-    struct yaml_node **end = &parent->first;
+    struct yaml_node **end = parent->last ? &parent->last->next : &parent->first;
     while (*end)
         end = &(*end)->next;
     *end = child;
     child->next = NULL;
+    parent->last = child;
     parent->n++;
 }
 
@@ -127,7 +128,7 @@ struct yaml_node *yaml_copy(struct yaml *yaml, const struct yaml_node *node)
     struct yaml_node *copy = yaml_memory_get(yaml, sizeof *copy);
     *copy = *node;
     copy->next = NULL;
-    copy->first = NULL;
+    copy->first = copy->last = NULL;
     struct yaml_node **end = &copy->first;
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         *end = yaml_copy(yaml, child);
@@ -241,6 +242,7 @@ static enum status override_walk(struct yaml *yaml, const char *assignment, cons
             fresh->key = at->kind == YAML_MAP ? memcpy(key, step, n) : NULL;
             fresh->next = old ? old->next : NULL;
             at->n += !old;
+            at->last = NULL; // may have been the one replaced
             *link = fresh;
         }
         if (is_last)

@@ -18,6 +18,7 @@ struct yaml_node {
     struct yaml_node *first; // children of lists and maps, in order
     struct yaml_node *next;  // sibling
     size_t n;                // number of children
+    struct yaml_node *last;  // of yaml_add: a child from which the end is near; may be NULL
 };
 
 struct yaml {

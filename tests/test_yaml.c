@@ -323,6 +323,13 @@ static void test_building(void **state)
     yaml_add(yaml->root, list);
     yaml_add(yaml->root, yaml_copy(yaml, other->root->first));
     check_written(yaml, "a: [1]\nlist: [one, \"\"]\nx:\n  y: [z]\n");
+    expect_ok(yaml_override(yaml, "list.1=two"), "replace the last"); // and append after it
+    yaml_add(list, yaml_new(yaml, YAML_SCALAR, NULL, "three"));
+    yaml_add(yaml_copy(yaml, list), yaml_new(yaml, YAML_SCALAR, NULL, "elsewhere"));
+    check_written(yaml, "a: [1]\nlist: [one, two, three]\nx:\n  y: [z]\n");
+    for (int i = 0; i < 200000; i++) // appending must not walk the list
+        yaml_add(list, yaml_new(yaml, YAML_SCALAR, NULL, "x"));
+    assert_int_equal(list->n, 200003);
     for (size_t bytes = 0; bytes < 70000; bytes += 4999) { // small, and larger than a chunk
         unsigned char *memory = yaml_memory_get(yaml, bytes);
         assert_true((uintptr_t)memory % 16 == 0);
