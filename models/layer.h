@@ -39,8 +39,8 @@ enum param_kind {
     PARAM_WEIGHT, // trained, weight decay applies
     PARAM_BIAS,   // trained; biases and norms: no weight decay by default
     PARAM_STATE,  // running statistic: backward writes the grain's value, the trainer averages over
-                 // grains and moves: p += momentum * (average - p)
-    PARAM_FROZEN // never changed; backward writes nothing
+                  // grains and moves: p += momentum * (average - p)
+    PARAM_FROZEN  // never changed; backward writes nothing
 };
 
 struct param {
@@ -124,10 +124,12 @@ const char *const *layer_names(size_t *n); // for names_nearest
 #define LAYER_FAIL(layer, format, ...)                                                             \
     FAIL(STATUS_USAGE, "layer '%s' (line %d): " format, (layer)->name, (layer)->line, __VA_ARGS__)
 
-static inline const float *layer_param(const struct layer *layer, const struct pass *pass, int i) {
+static inline const float *layer_param(const struct layer *layer, const struct pass *pass, int i)
+{
     return pass->params + layer->param[i].offset;
 }
-static inline float *layer_grad(const struct layer *layer, const struct pass *pass, int i) {
+static inline float *layer_grad(const struct layer *layer, const struct pass *pass, int i)
+{
     return pass->grads + layer->param[i].offset;
 }
 

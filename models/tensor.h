@@ -22,7 +22,8 @@ struct tensor {
     size_t image; // floats from one image to the next: (h + 2 halo_h) row
 };
 
-static inline struct tensor tensor_of(size_t n, struct shape s, size_t halo_h, size_t halo_w) {
+static inline struct tensor tensor_of(size_t n, struct shape s, size_t halo_h, size_t halo_w)
+{
     size_t row = (s.w + 2 * halo_w) * s.c;
     return (struct tensor){.n = n,
                            .h = s.h,
@@ -34,19 +35,23 @@ static inline struct tensor tensor_of(size_t n, struct shape s, size_t halo_h, s
                            .image = (s.h + 2 * halo_h) * row};
 }
 
-static inline struct shape tensor_shape(const struct tensor *t) {
+static inline struct shape tensor_shape(const struct tensor *t)
+{
     return (struct shape){t->h, t->w, t->c};
 }
 
 // Floats of memory a tensor takes, halo included, and where `at` stands in it.
-static inline size_t tensor_floats(const struct tensor *t) {
+static inline size_t tensor_floats(const struct tensor *t)
+{
     return t->n * t->image;
 }
-static inline size_t tensor_origin(const struct tensor *t) {
+static inline size_t tensor_origin(const struct tensor *t)
+{
     return t->halo_h * t->row + t->halo_w * t->c;
 }
 
-static inline float *tensor_row(const struct tensor *t, size_t n, size_t h) {
+static inline float *tensor_row(const struct tensor *t, size_t n, size_t h)
+{
     return t->at + n * t->image + h * t->row;
 }
 
