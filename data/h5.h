@@ -93,8 +93,8 @@ enum status h5_attr_write(struct h5 *file, const char *object, const char *name,
 enum status h5_attr_read(struct h5 *file, const char *object, const char *name, enum h5_type as,
                          size_t n, void *out);
 enum status h5_attr_count(struct h5 *file, const char *object, const char *name, size_t *n);
-// Lists of texts (class names), stored as an array of variable-length UTF-8 strings. Each text and
-// the array are malloc'ed; free with h5_texts_free.
+// Lists of texts (class names). UTF-8 of one fixed length, padded with zeros (h5_attr.c says why);
+// any kind of text is read. Each text and the array are malloc'ed; free with h5_texts_free.
 enum status h5_attr_write_texts(struct h5 *file, const char *object, const char *name, size_t n,
                                 const char *const *texts);
 enum status h5_attr_read_texts(struct h5 *file, const char *object, const char *name, size_t *n,

@@ -155,26 +155,57 @@ static hid_t text_type(void)
     return type;
 }
 
+// Texts are written with a fixed length, padded with zeros: HDF5 1.10 does not check what it reads
+// from the heap where variable lengths are kept, so one flipped bit there crashes the reader.
+// Attributes end at 64 KiB, though; longer ones go to the heap.
+#define FIXED_BYTES_MAX ((size_t)60000)
+
+static enum status texts_write_fixed(struct h5 *file, const char *object, const char *name,
+                                     bool is_scalar, size_t n, const char *const *texts,
+                                     size_t bytes)
+{
+    char *flat = NULL;
+    TRY(memory_alloc(&flat, n, bytes, name));
+    for (size_t i = 0; i < n; i++)
+        memcpy(flat + i * bytes, texts[i], strlen(texts[i]));
+    hid_t type = H5Tcopy(H5T_C_S1);
+    ASSERT(type >= 0 && H5Tset_size(type, bytes) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0 &&
+           H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0);
+    enum status status = attr_write_locked(file, object, name, type, is_scalar, n, flat);
+    H5Tclose(type);
+    free(flat);
+    return status;
+}
+
+static enum status texts_write(struct h5 *file, const char *object, const char *name,
+                               bool is_scalar, size_t n, const char *const *texts)
+{
+    size_t longest = 1;
+    for (size_t i = 0; i < n; i++)
+        longest = strlen(texts[i]) > longest ? strlen(texts[i]) : longest;
+    h5_lock();
+    enum status status = STATUS_OK;
+    if (n <= FIXED_BYTES_MAX / longest) {
+        status = texts_write_fixed(file, object, name, is_scalar, n, texts, longest);
+    } else {
+        hid_t type = text_type();
+        status = attr_write_locked(file, object, name, type, is_scalar, n, texts);
+        H5Tclose(type);
+    }
+    h5_unlock();
+    return status;
+}
+
 enum status h5_attr_write_text(struct h5 *file, const char *object, const char *name,
                                const char *text)
 {
-    h5_lock();
-    hid_t type = text_type();
-    enum status status = attr_write_locked(file, object, name, type, true, 1, &text);
-    H5Tclose(type);
-    h5_unlock();
-    return status;
+    return texts_write(file, object, name, true, 1, &text);
 }
 
 enum status h5_attr_write_texts(struct h5 *file, const char *object, const char *name, size_t n,
                                 const char *const *texts)
 {
-    h5_lock();
-    hid_t type = text_type();
-    enum status status = attr_write_locked(file, object, name, type, false, n, texts);
-    H5Tclose(type);
-    h5_unlock();
-    return status;
+    return texts_write(file, object, name, false, n, texts);
 }
 
 // Variable-length strings: HDF5 allocates each; copied and given back.

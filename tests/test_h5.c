@@ -143,6 +143,11 @@ static void test_attributes(void **state)
     assert_ok(h5_attr_write_text(file, "g", "source", "second"));
     assert_ok(h5_attr_write_texts(file, "g", "classes", 3, classes));
     assert_ok(h5_attr_write_texts(file, "g", "none", 0, NULL));
+    char *lengthy = malloc(100001); // more than an attribute of fixed length can be
+    memset(lengthy, 'w', 100000);
+    lengthy[100000] = 0;
+    assert_ok(h5_attr_write_text(file, "g", "lengthy", lengthy));
+    assert_ok(h5_attr_write_text(file, "g", "nothing", ""));
     assert_ok(h5_attr_write(file, "/", "mean", H5_F64, 3, mean));
     assert_ok(h5_attr_write(file, "g/x", "one", H5_F64, 1, mean));
     assert_ok(h5_commit(file));
@@ -150,6 +155,13 @@ static void test_attributes(void **state)
     char *text = NULL, **texts = NULL;
     assert_ok(h5_attr_read_text(file, "g", "source", &text));
     assert_string_equal(text, "second");
+    free(text);
+    assert_ok(h5_attr_read_text(file, "g", "lengthy", &text));
+    assert_string_equal(text, lengthy);
+    free(text);
+    free(lengthy);
+    assert_ok(h5_attr_read_text(file, "g", "nothing", &text));
+    assert_string_equal(text, "");
     free(text);
     size_t n = 0;
     assert_ok(h5_attr_read_texts(file, "g", "classes", &n, &texts));
