@@ -270,6 +270,11 @@ const char *h5_path(const struct h5 *file)
 
 // ---- names
 
+hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name)
+{
+    return h5_header_check(file, at, name) ? H5Oopen(at, name, links) : -1;
+}
+
 bool h5_exists_locked(struct h5 *file, const char *object)
 {
     char part[1024];
@@ -287,7 +292,7 @@ bool h5_exists_locked(struct h5 *file, const char *object)
         if (H5Lexists(file->id, part, links) <= 0)
             return false;
     }
-    hid_t id = H5Oopen(file->id, length ? object : "/", links);
+    hid_t id = h5_open_checked(file, file->id, length ? object : "/");
     if (id < 0)
         return false;
     H5Oclose(id);
@@ -304,7 +309,10 @@ bool h5_exists(struct h5 *file, const char *object)
 
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object)
 {
-    *object = H5Oopen(file->id, *name ? name : "/", links);
+    name = *name ? name : "/";
+    CHECK(h5_header_check(file, file->id, name), STATUS_DATA,
+          "%s: '%s' is damaged: its chunks do not fit its shape", file->path, name);
+    *object = H5Oopen(file->id, name, links);
     if (*object < 0) {
         char why[sizeof reason];
         snprintf(why, sizeof why, "%s", h5_reason());
@@ -316,6 +324,7 @@ enum status h5_object_open(struct h5 *file, const char *name, hid_t *object)
 }
 
 struct child_list {
+    const struct h5 *file;
     size_t n, room;
     struct child {
         char *name;
@@ -338,7 +347,7 @@ static herr_t child_add(hid_t group, const char *name, const H5L_info_t *info, v
         list->child = more;
         list->room = room;
     }
-    hid_t id = H5Oopen(group, name, links);
+    hid_t id = h5_open_checked(list->file, group, name);
     if (id < 0)
         return 0; // a dangling link
     list->child[list->n].is_dataset = H5Iget_type(id) == H5I_DATASET;
@@ -377,7 +386,7 @@ enum status h5_list(struct h5 *file, const char *group,
                     enum status (*each)(void *context, const char *name, bool is_dataset),
                     void *context)
 {
-    struct child_list list = {0};
+    struct child_list list = {.file = file};
     h5_lock();
     enum status status = children_locked(file, group, &list);
     h5_unlock();

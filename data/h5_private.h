@@ -47,6 +47,10 @@ hid_t h5_links(void);               // link access list that follows no link to 
 enum h5_type h5_type_of(hid_t type, bool *is_native);
 
 // The following are called with the lock held.
+// False: opening this object would crash HDF5 1.10 (h5_header.c).
+bool h5_header_check(const struct h5 *file, hid_t at, const char *name);
+// H5Oopen of an object that passes h5_header_check; -1 if there is none.
+hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name);
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
 bool h5_exists_locked(struct h5 *file, const char *object);
 // Fills file, name, info from an open data set; takes the id over, also on error.
