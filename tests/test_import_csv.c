@@ -285,6 +285,11 @@ static void test_bad(void **state)
         expect_error(source_try("csv", &path, 1, &cases[i].options), cases[i].status,
                      cases[i].message, cases[i].what);
     }
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
     const char *path = path_in(folder, "t.csv");
     put_file(path, "1,2\n\0,3\n", 8);
     expect_error(source_try("csv", &path, 1, NULL), STATUS_DATA, "line 2|zero byte", "zero byte");
@@ -340,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shape, begin, end),
         cmocka_unit_test_setup_teardown(test_many_classes, begin, end),
         cmocka_unit_test_setup_teardown(test_bad, begin, end),
+        cmocka_unit_test_setup_teardown(test_bad_files, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

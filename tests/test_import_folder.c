@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <png.h>
-
 #include <cmocka.h>
 
 #include "comm/memory.h"
@@ -69,16 +67,11 @@ static void test_png(void **state)
         int colour, depth;
         size_t samples, c; // of a pixel as stored, decoded
     } cases[] = {
-        {"grey 8", PNG_COLOR_TYPE_GRAY, 8, 1, 1},
-        {"grey 1", PNG_COLOR_TYPE_GRAY, 1, 1, 1},
-        {"grey 4", PNG_COLOR_TYPE_GRAY, 4, 1, 1},
-        {"grey 16", PNG_COLOR_TYPE_GRAY, 16, 1, 1},
-        {"grey alpha", PNG_COLOR_TYPE_GRAY_ALPHA, 8, 2, 1},
-        {"rgb", PNG_COLOR_TYPE_RGB, 8, 3, 3},
-        {"rgb 16", PNG_COLOR_TYPE_RGB, 16, 3, 3},
-        {"rgba", PNG_COLOR_TYPE_RGB_ALPHA, 8, 4, 3},
-        {"palette", PNG_COLOR_TYPE_PALETTE, 8, 1, 3},
-        {"palette 2", PNG_COLOR_TYPE_PALETTE, 2, 1, 3},
+        {"grey 8", PNG_GREY, 8, 1, 1},           {"grey 1", PNG_GREY, 1, 1, 1},
+        {"grey 4", PNG_GREY, 4, 1, 1},           {"grey 16", PNG_GREY, 16, 1, 1},
+        {"grey alpha", PNG_GREY_ALPHA, 8, 2, 1}, {"rgb", PNG_RGB, 8, 3, 3},
+        {"rgb 16", PNG_RGB, 16, 3, 3},           {"rgba", PNG_RGB_ALPHA, 8, 4, 3},
+        {"palette", PNG_PALETTE, 8, 1, 3},       {"palette 2", PNG_PALETTE, 2, 1, 3},
     };
     enum { H = 9, W = 13 };
     for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
@@ -89,7 +82,7 @@ static void test_png(void **state)
         uint8_t expected[H * W * 3];
         for (size_t at = 0; at < H * W * cases[n].c; at++) {
             size_t pixel = at / cases[n].c, k = at % cases[n].c;
-            bool is_palette = cases[n].colour == PNG_COLOR_TYPE_PALETTE;
+            bool is_palette = cases[n].colour == PNG_PALETTE;
             size_t bit = (pixel % W * samples + (is_palette ? 0 : k)) * depth;
             size_t byte = pixel / W * line + bit / 8;
             unsigned value = pixel_of(4 + i % 2, byte);
@@ -206,7 +199,7 @@ static void test_bombs(void **state)
         free(copy);
     }
     // A PNG and a JPEG of a few bytes whose headers promise gigabytes.
-    struct bytes png = png_bytes(2, 2, PNG_COLOR_TYPE_GRAY, 8, 0);
+    struct bytes png = png_bytes(2, 2, PNG_GREY, 8, 0);
     memcpy(png.at + 16, "\x00\x00\x75\x30\x00\x00\x75\x30\x08\x00\x00\x00\x00\x04\x17\x53\x85", 17);
     struct image image = {0};
     expect_error(image_decode("b.png", png.at, png.n, &image), STATUS_DATA, "b.png", "png bomb");
@@ -250,8 +243,8 @@ static void test_damaged_pictures(void **state)
                                         "p2",  "p6"};
     for (size_t i = 0; i < 6; i++) {
         size_t n_bad = 0;
-        struct bytes bytes = i == 0   ? png_bytes(20, 24, PNG_COLOR_TYPE_RGB, 8, 2)
-                             : i == 1 ? png_bytes(20, 24, PNG_COLOR_TYPE_PALETTE, 4, 3)
+        struct bytes bytes = i == 0   ? png_bytes(20, 24, PNG_RGB, 8, 2)
+                             : i == 1 ? png_bytes(20, 24, PNG_PALETTE, 4, 3)
                              : i == 2 ? jpeg_bytes(24, 20, 3, false, 2)
                              : i == 3 ? jpeg_bytes(24, 20, 3, true, 2)
                              : i == 4 ? pnm_bytes(9, 9, '2', 2)
@@ -343,7 +336,7 @@ static void test_parts(void **state)
                                           "train/9/deep", "train/2", "Test",     "Test/9"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         put_folder(path_in(folder, folders[i]));
-    put_bytes("train/10/a.png", png_bytes(3, 4, PNG_COLOR_TYPE_GRAY, 8, 2));
+    put_bytes("train/10/a.png", png_bytes(3, 4, PNG_GREY, 8, 2));
     put_bytes("train/9/b.pgm", pnm_bytes(3, 4, '5', 4));
     put_bytes("train/9/a.jpg", pnm_bytes(3, 4, '2', 6)); // content decides, not the name
     put_bytes("train/9/deep/c", pnm_bytes(3, 4, '5', 8));

@@ -26,7 +26,9 @@ struct bytes idx_header(uint8_t type, int rank, const uint32_t *dim);
 // A pixel that differs by place, the same in all makers: for (row, i-th byte of the row).
 uint8_t pixel_of(uint64_t row, size_t i);
 
-// Pictures of pixel_of(seed, ...), 8 bits. PNG: any of libpng's colour types; JPEG quality 95.
+// Colour types of the PNG format.
+enum { PNG_GREY = 0, PNG_RGB = 2, PNG_PALETTE = 3, PNG_GREY_ALPHA = 4, PNG_RGB_ALPHA = 6 };
+// Pictures: PNG and PNM of pixel_of(seed, byte), JPEG (quality 95) of ramps.
 struct bytes png_bytes(size_t h, size_t w, int colour_type, int depth, uint64_t seed);
 struct bytes jpeg_bytes(size_t h, size_t w, int components, bool is_progressive, uint64_t seed);
 struct bytes pnm_bytes(size_t h, size_t w, char kind, uint64_t seed); // '2' '3' '5' '6'
