@@ -311,7 +311,7 @@ enum status h5_object_open(struct h5 *file, const char *name, hid_t *object)
 {
     name = *name ? name : "/";
     CHECK(h5_header_check(file, file->id, name), STATUS_DATA,
-          "%s: '%s' is damaged: its chunks do not fit its shape", file->path, name);
+          "%s: '%s' is damaged: its header claims what cannot be", file->path, name);
     *object = H5Oopen(file->id, name, links);
     if (*object < 0) {
         char why[sizeof reason];

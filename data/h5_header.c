@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Looks at an object header of the old format (which has no checksum) before HDF5 opens it: HDF5
-// 1.10 divides by the chunk dimensions of a damaged one. Read past HDF5, from the file itself;
+// 1.10 divides by the chunk dimensions of a damaged one, and copies what an attribute claims to
+// have. Read past HDF5, from the file itself;
 // everything not understood here is left to HDF5. Format: "HDF5 File Format Specification", version
-// 3.0, IV.A.1.a (header version 1), IV.A.2.b (data space), IV.A.2.i (layout), IV.A.2.q
-// (continuation).
+// 3.0, IV.A.1.a (header version 1), IV.A.2.b (data space), IV.A.2.i (layout), IV.A.2.m
+// (attribute), IV.A.2.q (continuation).
 #include "data/h5_private.h"
 
 #include <stdlib.h>
@@ -12,7 +13,12 @@
 #define BLOCKS_MAX 32
 #define BLOCK_BYTES_MAX ((uint64_t)1 << 20)
 
-enum { MESSAGE_SPACE = 0x1, MESSAGE_LAYOUT = 0x8, MESSAGE_CONTINUATION = 0x10 };
+enum {
+    MESSAGE_SPACE = 0x1,
+    MESSAGE_LAYOUT = 0x8,
+    MESSAGE_ATTRIBUTE = 0xc,
+    MESSAGE_CONTINUATION = 0x10
+};
 
 struct header {
     const struct h5 *file;
@@ -25,6 +31,7 @@ struct header {
     int space_rank;  // -1: none seen
     int layout_rank; // of chunks, with the element; -1: not chunked
     bool has_zero;   // a chunk dimension is 0
+    bool is_short;   // an attribute claims more bytes than it has
 };
 
 static uint64_t number(const unsigned char *bytes, int n)
@@ -68,6 +75,41 @@ static void layout_look(struct header *header, const unsigned char *data, uint64
         header->has_zero = header->has_zero || number(dim + 4 * i, 4) == 0;
 }
 
+// Elements of a data space message (versions 1 and 2); false: not understood.
+static bool space_elements(const unsigned char *data, uint64_t bytes, uint64_t *n)
+{
+    if (bytes < 4 || data[0] < 1 || data[0] > 2)
+        return false;
+    uint64_t dims = data[0] == 1 ? 8 : 4, rank = data[1];
+    if (dims + 8 * rank > bytes)
+        return false;
+    *n = data[0] == 2 && data[3] == 2 ? 0 : 1; // type 2: no elements
+    for (uint64_t i = 0; i < rank; i++)
+        if (__builtin_mul_overflow(*n, number(data + dims + 8 * i, 8), n))
+            *n = UINT64_MAX;
+    return true;
+}
+
+// HDF5 copies as many bytes as type and space of an attribute claim, whether or not the message has
+// them. Version, flags, sizes of name, type and space (2 each), in version 3 the character set;
+// then the three, in version 1 each padded to 8 bytes; then the data.
+static void attribute_look(struct header *header, const unsigned char *data, uint64_t bytes)
+{
+    if (bytes < 9 || data[0] < 1 || data[0] > 3 || (data[0] > 1 && data[1]))
+        return; // flags: type or space stand elsewhere
+    uint64_t unit = data[0] == 1 ? 8 : 1, size[3], at[4] = {data[0] == 3 ? 9 : 8}, n = 0;
+    for (int i = 0; i < 3; i++) {
+        size[i] = number(data + 2 + 2 * i, 2);
+        at[i + 1] = at[i] + (size[i] + unit - 1) / unit * unit;
+    }
+    uint64_t needed = 0;
+    header->is_short = header->is_short || at[3] > bytes || size[1] < 8;
+    if (header->is_short || !space_elements(data + at[2], size[2], &n))
+        return;
+    if (__builtin_mul_overflow(n, number(data + at[1] + 4, 4), &needed) || needed > bytes - at[3])
+        header->is_short = true;
+}
+
 static void message_look(struct header *header, uint64_t type, const unsigned char *data,
                          uint64_t bytes)
 {
@@ -75,6 +117,8 @@ static void message_look(struct header *header, uint64_t type, const unsigned ch
         block_add(header, number(data, 8), number(data + 8, 8));
     if (type == MESSAGE_SPACE && bytes >= 2)
         header->space_rank = data[1];
+    if (type == MESSAGE_ATTRIBUTE)
+        attribute_look(header, data, bytes);
     if (type == MESSAGE_LAYOUT)
         layout_look(header, data, bytes);
 }
@@ -112,6 +156,8 @@ static bool header_is_sound(const struct h5 *file, uint64_t base, uint64_t at)
         return true;
     block_add(&header, at + sizeof prefix, number(prefix + 8, 4));
     blocks_look(&header);
+    if (header.is_short)
+        return false;
     if (header.layout_rank < 0)
         return true;
     return !header.has_zero && header.layout_rank == header.space_rank + 1;
