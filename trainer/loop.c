@@ -199,7 +199,8 @@ static struct checkpoint_meta meta_make(const struct loop *l)
     return meta;
 }
 
-// A failed save is a warning: training goes on, older checkpoints stay.
+// A failed save is a warning: training goes on, older checkpoints stay. That of the last step is an
+// error, for the caller.
 static enum status save(struct loop *l, bool is_best)
 {
     struct session *s = l->s;
@@ -212,7 +213,11 @@ static enum status save(struct loop *l, bool is_best)
                         is_best, &meta, s->update, s->list, s->n_list, s->params);
     progress_note(&l->progress, "");
     l->last_save = group_time();
-    if (status != STATUS_OK)
+    bool is_final = !is_best && (l->signal || l->global >= s->steps);
+    if (status != STATUS_OK && is_final)
+        error_add(status, "so the run up to step %llu is not saved",
+                  (unsigned long long)l->global);
+    else if (status != STATUS_OK)
         log_warn("no checkpoint at step %llu: %s", (unsigned long long)l->global, error_text());
     else if (!is_best)
         l->saved_at = l->global;
@@ -316,9 +321,10 @@ static enum status train(struct loop *l)
         bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
         if (is_end)
             TRY(epoch_end(l));
-        if (is_last || save_due || (every > 0 && l->global % every == 0))
-            save(l, false);
+        bool is_due = save_due || (every > 0 && l->global % every == 0);
+        enum status saved = is_last || is_due ? save(l, false) : STATUS_OK;
         if (is_last) {
+            TRY(saved);
             summary_show(l);
             break;
         }
