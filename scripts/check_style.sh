@@ -35,7 +35,7 @@ includes() {
         home["xxhash.h"] = "^comm/digest[.]c$"
         home["Random123/philox.h"] = "^comm/random[.]c$"
         home["png.h"] = home["jpeglib.h"] = "^data/image_[a-z_]*[.]c$|^tests/support/import_"
-        home["zlib.h"] = "^data/stream[.]c$|^tests/support/import_"
+        home["zlib.h"] = "^data/(stream|h5_chunk)[.]c$|^tests/support/import_"
     }
     /^[ \t]*#[ \t]*include/ {
         split(FILENAME, path, "/"); folder = path[1]
