@@ -8,6 +8,7 @@ change them.
 """
 import os
 import sys
+import zlib
 
 import h5py
 import numpy as np
@@ -114,13 +115,37 @@ def external_link(f):
     f["y"] = h5py.ExternalLink("userblock.h5", "/y")
 
 
+def chunked_empty(f):
+    """Two chunks of 15 rows of x that are not written yet."""
+    x = f.create_dataset("x", shape=(ROWS, 9), dtype=np.uint8, chunks=(15, 9), compression="gzip")
+    f["y"] = labels()
+    return x
+
+
+def missing_chunk(f):
+    chunked_empty(f)[:15] = pixels(15, 9)
+
+
+def short_chunk(f):
+    x = chunked_empty(f)
+    x[:15] = pixels(15, 9)
+    x.id.write_direct_chunk((15, 0), zlib.compress(bytes(15 * 9 - 1)))
+
+
+def long_chunk(f):
+    x = chunked_empty(f)
+    x[:15] = pixels(15, 9)
+    x.id.write_direct_chunk((15, 0), zlib.compress(bytes(15 * 9 + 1)))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     folder = os.path.join(here, "..", "tests", "golden", "foreign")
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
     cases = [gzip, chunked, bigendian, half, userblock, links, classes, strings, booleans, compound,
-             lzf, unwritten, empty, virtual, external, external_link]
+             lzf, unwritten, empty, virtual, external, external_link, missing_chunk, short_chunk,
+             long_chunk]
     for case in cases:
         options = {"userblock_size": 512} if case is userblock else {}
         with h5py.File(case.__name__ + ".h5", "w", libver="earliest", **options) as f:

@@ -312,8 +312,11 @@ static const struct layout_case targets[] = {
      .part = {X9, {"y", H5_F32, 3, {40, 2, 3}, FILL_FLOATS, 0, 0}},
      .want = {40, {1, 1, 9}, true, AS_IS, {TARGET_FLOAT, 6, 0}, FILL_FLOATS}},
     {.what = "almost one-hot: floats",
-     .part = {X9, {"y", H5_F32, 2, {40, 3}, FILL_FLOATS, 5, 0.5}},
+     .part = {X9, {"y", H5_F32, 2, {40, 3}, FILL_ONE_HOT, 3, 0.5}},
      .want = {40, {1, 1, 9}, true, AS_IS, {TARGET_FLOAT, 3, 0}, FILL_ZEROS}},
+    {.what = "almost one-hot: several classes a row",
+     .part = {X9, {"y", H5_I16, 2, {40, 3}, FILL_ONE_HOT, 3, 2}},
+     .want = {40, {1, 1, 9}, true, AS_IS, {TARGET_CLASS, 3, 3}, FILL_ZEROS}},
     {.what = "integers as floats by the recipe",
      .part = {X9, {"y", H5_I16, 1, {40}, FILL_CLASSES, 0, 0}},
      .config = {.target_type = 2},
@@ -331,8 +334,10 @@ static void check_case(const struct layout_case *c)
     expect_ok(dataset_open(&dataset, path, c->side, &c->config), c->what);
     if (c->want.fill != FILL_ZEROS)
         check_found(dataset, &c->want, c->what);
-    else
-        assert_int_equal(dataset_target(dataset).type, c->want.target.type);
+    struct target_shape target = dataset_target(dataset);
+    assert_int_equal(target.type, c->want.target.type);
+    assert_int_equal(target.count, c->want.target.count);
+    assert_int_equal(target.n_classes, c->want.target.n_classes);
     char *text = dataset_describe(dataset);
     if (c->said && !strstr(text, c->said))
         fail_msg("%s: '%s' lacks '%s'", c->what, text, c->said);

@@ -227,6 +227,9 @@ static const struct {
     {"empty", "'/y' holds no values", {0, 0, 0}, 0, 0},
     {"virtual", "'/x' is a virtual data set", {0, 0, 0}, 0, 0},
     {"external", "'/y' is stored in other files", {0, 0, 0}, 0, 0},
+    {"missing_chunk", "the chunk of '/x' that begins with row 15 was never written", {0}, 0, 0},
+    {"short_chunk", "the chunk of '/x' that begins with row 15 is damaged", {0}, 0, 0},
+    {"long_chunk", "the chunk of '/x' that begins with row 15 is damaged", {0}, 0, 0},
     {"external_link", "no inputs and targets|holds: x", {0, 0, 0}, 0, 0},
 };
 
