@@ -4,8 +4,8 @@
 # core (one process, pinned) and on two ranks, medians over the rounds, and ratios, which alone
 # mean something on a shared machine. Then the loader alone.
 # usage: bash scripts/bench.sh [--rounds N] [--steps N] [--no-loader] [torch_bench.py]
-# The peer is a script that prints a JSON line with "median_images_per_s"; without one only sw2-train
-# is measured.
+# The peer is a script that prints a JSON line with "median_images_per_s"; without one sw2-train is
+# measured alone.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
