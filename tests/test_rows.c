@@ -173,7 +173,8 @@ static void check_channels(struct world *w)
     const struct tensor *t = w->t;
     const size_t c = t->c;
     const float *scale = w->v[0], *shift = w->v[1], *d = w->v[2];
-    double *x = keep(w, 0), *y = keep(w, 1), *dy = keep(w, 2), *dx = keep(w, 3);
+    const float *b = w->v[3];
+    double *x = keep(w, 0), *dy = keep(w, 2), *dx = keep(w, 3);
     for (int form = 0; form < 4; form++) {
         bool is_masked = form & 1, is_added = form & 2;
         rows_scale_shift(&t[0], &t[4], N, scale, shift, is_masked);
@@ -187,18 +188,18 @@ static void check_channels(struct world *w)
             v = (is_masked ? relu(v) : v) + (double)d[i % c];
             near("bias", &t[4], i, (double)*at(&t[4], i), is_added ? relu(v) : v, 4e-7);
         }
-        rows_norm_backward(&t[0], is_masked ? &t[1] : NULL, &t[2], &t[3], N, scale, shift, d,
+        rows_scale_shift(&t[0], &t[1], N, scale, shift, true);
+        rows_norm_backward(&t[0], &t[2], &t[3], N, scale, is_masked ? shift : NULL, b, d,
                            is_added ? 1.0f : 0.0f);
         for (size_t i = 0; i < w->count; i++) {
-            double v = is_masked && !(y[i] > 0) ? 0 : dy[i];
-            v = v * (double)scale[i % c] + x[i] * (double)shift[i % c] + (double)d[i % c];
+            double v = is_masked && !(*at(&t[1], i) > 0) ? 0 : dy[i];
+            v = v * (double)scale[i % c] + x[i] * (double)b[i % c] + (double)d[i % c];
             near("norm backward", &t[3], i, (double)*at(&t[3], i), (is_added ? dx[i] : 0) + v,
                  6e-7);
             dx[i] = (double)*at(&t[3], i);
         }
     }
     free(x);
-    free(y);
     free(dy);
     free(dx);
 }
@@ -209,12 +210,13 @@ static void check_sums(struct world *w, float out[5][C_MOST])
     const struct tensor *t = w->t;
     const size_t c = t->c, n = w->count / c;
     const float *mean = w->v[0];
+    rows_scale_shift(&t[0], &t[1], N, w->v[1], w->v[2], true); // the mask of the sums
     double *x = keep(w, 0), *y = keep(w, 1), *dy = keep(w, 2);
     rows_channel_sum(&t[0], N, out[0]);
     rows_moments(&t[0], N, out[1], out[2]);
-    rows_norm_sums(&t[0], &t[1], &t[2], N, mean, out[3], out[4]);
+    rows_norm_sums(&t[0], &t[2], N, mean, w->v[1], w->v[2], out[3], out[4]);
     float plain[2][C_MOST];
-    rows_norm_sums(&t[0], NULL, &t[2], N, mean, plain[0], plain[1]);
+    rows_norm_sums(&t[0], &t[2], N, mean, NULL, NULL, plain[0], plain[1]);
     const double tolerance = 1e-6 + 3e-7 * sqrt((double)n); // rounding walks at random
     for (size_t k = 0; k < c; k++) {
         double sum = 0, variance = 0, sums[4] = {0};

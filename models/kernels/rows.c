@@ -78,17 +78,17 @@ void rows_scale_shift(const struct tensor *x, const struct tensor *y, size_t n, 
     table()->scale_shift(x, y, n, scale, shift, relu);
 }
 
-void rows_norm_sums(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                    size_t n, const float *mean, float *sum_dy, float *sum_dyx)
+void rows_norm_sums(const struct tensor *x, const struct tensor *dy, size_t n, const float *mean,
+                    const float *scale, const float *shift, float *sum_dy, float *sum_dyx)
 {
-    table()->norm_sums(x, y, dy, n, mean, sum_dy, sum_dyx);
+    table()->norm_sums(x, dy, n, mean, scale, shift, sum_dy, sum_dyx);
 }
 
-void rows_norm_backward(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                        const struct tensor *dx, size_t n, const float *a, const float *b,
+void rows_norm_backward(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
+                        size_t n, const float *scale, const float *shift, const float *b,
                         const float *d, float beta)
 {
-    table()->norm_backward(x, y, dy, dx, n, a, b, d, beta);
+    table()->norm_backward(x, dy, dx, n, scale, shift, b, d, beta);
 }
 
 void rows_activate(enum activation f, float slope, const struct tensor *x, const struct tensor *y,

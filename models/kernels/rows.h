@@ -30,13 +30,14 @@ void rows_moments(const struct tensor *x, size_t n, float *mean, float *variance
 // y = x * scale[c] + shift[c], then max(0, .) if relu
 void rows_scale_shift(const struct tensor *x, const struct tensor *y, size_t n, const float *scale,
                       const float *shift, bool relu);
-// Batch-norm, backward sums: sum_dy[c] = sum dy', sum_dyx[c] = sum dy' (x - mean[c]), dy' = masked
-// by y > 0 where y != NULL
-void rows_norm_sums(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                    size_t n, const float *mean, float *sum_dy, float *sum_dyx);
-// dx = beta dx + a[c] dy' + b[c] x + d[c], dy' as above
-void rows_norm_backward(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                        const struct tensor *dx, size_t n, const float *a, const float *b,
+// Batch-norm, backward sums: sum_dy[c] = sum dy', sum_dyx[c] = sum dy' (x - mean[c]). Where shift
+// != NULL a ReLU followed, and dy' is dy where x scale[c] + shift[c] > 0 (the very numbers of
+// rows_scale_shift, so that y need not be read again), else 0; without it dy' = dy.
+void rows_norm_sums(const struct tensor *x, const struct tensor *dy, size_t n, const float *mean,
+                    const float *scale, const float *shift, float *sum_dy, float *sum_dyx);
+// dx = beta dx + scale[c] dy' + b[c] x + d[c], dy' as above
+void rows_norm_backward(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
+                        size_t n, const float *scale, const float *shift, const float *b,
                         const float *d, float beta);
 
 // Backward of rows_add: da = beta_a da + dy', db = beta_b db + dy', dy' masked by y > 0 where

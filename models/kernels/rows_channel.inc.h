@@ -78,76 +78,79 @@ static void scale_shift(const struct tensor *x, const struct tensor *y, size_t n
 }
 
 struct norm_run {
-    const float *x, *y, *dy;
+    const float *x, *dy;
     float *dx;
 };
 
-// One vector of dx = beta dx + a dy' + b x + d at offset i.
-TEMPLATE void norm_step(bool masked, bool has_beta, const struct norm_run *r, size_t i, vec a,
-                        vec b, vec d, size_t part)
+// Parameters of one vector of channels.
+struct norm_channel {
+    vec scale, shift, b, d;
+};
+
+// One vector of dx = beta dx + scale dy' + b x + d at offset i.
+TEMPLATE void norm_step(bool masked, bool has_beta, const struct norm_run *r, size_t i,
+                        const struct norm_channel *k, size_t part)
 {
-    vec g = vec_load_part(r->dy + i, part);
+    vec g = vec_load_part(r->dy + i, part), x = vec_load_part(r->x + i, part);
     if (masked)
-        g = vec_where_positive(vec_load_part(r->y + i, part), g);
-    vec v = vec_load_part(r->x + i, part) * b + d;
-    v = g * a + v;
+        g = vec_where_positive(x * k->scale + k->shift, g);
+    vec v = x * k->b + k->d;
+    v = g * k->scale + v;
     if (has_beta)
         v += vec_load_part(r->dx + i, part);
     vec_store_part(r->dx + i, v, part);
 }
 
 TEMPLATE void norm_backward_run(int B, size_t part, bool masked, bool has_beta, struct norm_run r,
-                                size_t positions, size_t c, const float *a, const float *b,
-                                const float *d)
+                                size_t positions, size_t c, const float *scale, const float *shift,
+                                const float *b, const float *d)
 {
-    vec va[4], vb[4], vd[4];
-    for (int k = 0; k < B; k++) {
-        va[k] = vec_load_part(a + k * VEC, part);
-        vb[k] = vec_load_part(b + k * VEC, part);
-        vd[k] = vec_load_part(d + k * VEC, part);
+    struct norm_channel k[4];
+    for (int j = 0; j < B; j++) {
+        k[j].scale = vec_load_part(scale + j * VEC, part);
+        k[j].shift = masked ? vec_load_part(shift + j * VEC, part) : (vec){0};
+        k[j].b = vec_load_part(b + j * VEC, part);
+        k[j].d = vec_load_part(d + j * VEC, part);
     }
     size_t p = 0;
     for (; p + 4 <= positions; p += 4)
         for (size_t u = 0; u < 4; u++)
-            for (int k = 0; k < B; k++)
-                norm_step(masked, has_beta, &r, (p + u) * c + (size_t)k * VEC, va[k], vb[k], vd[k],
-                          part);
+            for (int j = 0; j < B; j++)
+                norm_step(masked, has_beta, &r, (p + u) * c + (size_t)j * VEC, &k[j], part);
     for (; p < positions; p++)
-        for (int k = 0; k < B; k++)
-            norm_step(masked, has_beta, &r, p * c + (size_t)k * VEC, va[k], vb[k], vd[k], part);
+        for (int j = 0; j < B; j++)
+            norm_step(masked, has_beta, &r, p * c + (size_t)j * VEC, &k[j], part);
 }
 
 TEMPLATE void norm_backward_all(bool masked, bool has_beta, const struct tensor *x,
-                                const struct tensor *y, const struct tensor *dy,
-                                const struct tensor *dx, size_t n, const float *a, const float *b,
+                                const struct tensor *dy, const struct tensor *dx, size_t n,
+                                const float *scale, const float *shift, const float *b,
                                 const float *d)
 {
-    struct runs runs = runs_of(n, x, y, dy, dx);
+    struct runs runs = runs_of(n, x, dy, dx, NULL);
     for (size_t image = 0; image < runs.images; image++)
         for (size_t row = 0; row < runs.rows; row++) {
             const float *from = tensor_row(x, image, row), *gradient = tensor_row(dy, image, row);
-            const float *mask = run_at(y, image, row);
             float *to = tensor_row(dx, image, row);
 #define BLOCK(B, part)                                                                             \
-    norm_backward_run(                                                                             \
-        B, part, masked, has_beta,                                                                 \
-        (struct norm_run){from + c0, masked ? mask + c0 : NULL, gradient + c0, to + c0},           \
-        runs.positions, x->c, a + c0, b + c0, d + c0)
+    norm_backward_run(B, part, masked, has_beta,                                                   \
+                      (struct norm_run){from + c0, gradient + c0, to + c0}, runs.positions, x->c,  \
+                      scale + c0, masked ? shift + c0 : NULL, b + c0, d + c0)
             CHANNEL_BLOCKS(x->c, BLOCK);
 #undef BLOCK
         }
 }
 
-static void norm_backward(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                          const struct tensor *dx, size_t n, const float *a, const float *b,
+static void norm_backward(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
+                          size_t n, const float *scale, const float *shift, const float *b,
                           const float *d, float beta)
 {
-    if (y && beta != 0)
-        norm_backward_all(true, true, x, y, dy, dx, n, a, b, d);
-    else if (y)
-        norm_backward_all(true, false, x, y, dy, dx, n, a, b, d);
+    if (shift && beta != 0)
+        norm_backward_all(true, true, x, dy, dx, n, scale, shift, b, d);
+    else if (shift)
+        norm_backward_all(true, false, x, dy, dx, n, scale, shift, b, d);
     else if (beta != 0)
-        norm_backward_all(false, true, x, y, dy, dx, n, a, b, d);
+        norm_backward_all(false, true, x, dy, dx, n, scale, NULL, b, d);
     else
-        norm_backward_all(false, false, x, y, dy, dx, n, a, b, d);
+        norm_backward_all(false, false, x, dy, dx, n, scale, NULL, b, d);
 }

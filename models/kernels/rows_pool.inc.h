@@ -85,14 +85,16 @@ TEMPLATE void pool_block(bool is_max, int B, size_t part, const struct taps *t,
 TEMPLATE void pool_forward(bool is_max, const struct rows_window *window, const struct tensor *x,
                            const struct tensor *y, size_t n)
 {
+    const struct tensor in = *x; // a copy, as in pool_max_back
+    const struct rows_window k = *window;
     for (size_t i = 0; i < n; i++)
         for (size_t p = 0; p < y->h; p++)
             for (size_t q = 0; q < y->w; q++) {
-                const struct taps t = taps_of(window, x, p, q);
-                const float *image = tensor_row(x, i, 0);
-                float *out = tensor_row(y, i, p) + q * y->c;
-#define BLOCK(B, part) pool_block(is_max, B, part, &t, x, image + c0, out + c0)
-                CHANNEL_BLOCKS(x->c, BLOCK);
+                const struct taps t = taps_of(&k, &in, p, q);
+                const float *image = tensor_row(&in, i, 0);
+                float *out = tensor_row(y, i, p) + q * in.c;
+#define BLOCK(B, part) pool_block(is_max, B, part, &t, &in, image + c0, out + c0)
+                CHANNEL_BLOCKS(in.c, BLOCK);
 #undef BLOCK
             }
 }
@@ -152,15 +154,18 @@ TEMPLATE void pool_max_back(bool adds, const struct rows_window *window, const s
                             const struct tensor *y, const struct tensor *dy,
                             const struct tensor *dx, size_t i)
 {
+    // Copies, for the compiler cannot know that stores of floats leave the originals alone.
+    const struct tensor in = *x, out = *dx;
+    const struct rows_window k = *window;
     for (size_t p = 0; p < y->h; p++)
         for (size_t q = 0; q < y->w; q++) {
-            const struct taps t = taps_of(window, x, p, q);
-            const float *image = tensor_row(x, i, 0), *from = tensor_row(y, i, p) + q * y->c;
-            const float *gradient = tensor_row(dy, i, p) + q * y->c;
-            float *to = tensor_row(dx, i, 0);
+            const struct taps t = taps_of(&k, &in, p, q);
+            const float *image = tensor_row(&in, i, 0), *from = tensor_row(y, i, p) + q * in.c;
+            const float *gradient = tensor_row(dy, i, p) + q * in.c;
+            float *to = tensor_row(&out, i, 0);
 #define BLOCK(B, part)                                                                             \
-    pool_max_back_block(B, part, adds, &t, x, dx, image + c0, from + c0, gradient + c0, to + c0)
-            CHANNEL_BLOCKS(x->c, BLOCK);
+    pool_max_back_block(B, part, adds, &t, &in, &out, image + c0, from + c0, gradient + c0, to + c0)
+            CHANNEL_BLOCKS(in.c, BLOCK);
 #undef BLOCK
         }
 }
@@ -195,13 +200,15 @@ TEMPLATE void pool_mean_back_block(int B, size_t part, bool adds, const struct t
 TEMPLATE void pool_mean_back(bool adds, const struct rows_window *window, const struct tensor *dy,
                              const struct tensor *dx, size_t i)
 {
+    const struct tensor out = *dx; // a copy, as in pool_max_back
+    const struct rows_window k = *window;
     for (size_t p = 0; p < dy->h; p++)
         for (size_t q = 0; q < dy->w; q++) {
-            const struct taps t = taps_of(window, dx, p, q);
-            const float *gradient = tensor_row(dy, i, p) + q * dy->c;
-            float *to = tensor_row(dx, i, 0);
-#define BLOCK(B, part) pool_mean_back_block(B, part, adds, &t, dx, gradient + c0, to + c0)
-            CHANNEL_BLOCKS(dx->c, BLOCK);
+            const struct taps t = taps_of(&k, &out, p, q);
+            const float *gradient = tensor_row(dy, i, p) + q * out.c;
+            float *to = tensor_row(&out, i, 0);
+#define BLOCK(B, part) pool_mean_back_block(B, part, adds, &t, &out, gradient + c0, to + c0)
+            CHANNEL_BLOCKS(out.c, BLOCK);
 #undef BLOCK
         }
 }

@@ -5,7 +5,7 @@
 
 #include "models/kernels/rows.h"
 
-// Members as the functions of rows.h; `masked` stands for y != NULL.
+// Members as the functions of rows.h.
 struct rows_table {
     int vector_floats; // width of a vector: tests choose their channel counts by it
     void (*accumulate)(const struct tensor *x, const struct tensor *y, size_t n, float beta);
@@ -20,10 +20,10 @@ struct rows_table {
     void (*moments)(const struct tensor *x, size_t n, float *mean, float *variance);
     void (*scale_shift)(const struct tensor *x, const struct tensor *y, size_t n,
                         const float *scale, const float *shift, bool relu);
-    void (*norm_sums)(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                      size_t n, const float *mean, float *sum_dy, float *sum_dyx);
-    void (*norm_backward)(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
-                          const struct tensor *dx, size_t n, const float *a, const float *b,
+    void (*norm_sums)(const struct tensor *x, const struct tensor *dy, size_t n, const float *mean,
+                      const float *scale, const float *shift, float *sum_dy, float *sum_dyx);
+    void (*norm_backward)(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
+                          size_t n, const float *scale, const float *shift, const float *b,
                           const float *d, float beta);
     void (*activate)(enum activation f, float slope, const struct tensor *x, const struct tensor *y,
                      size_t n);

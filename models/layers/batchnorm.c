@@ -14,7 +14,7 @@ struct batchnorm_args {
 
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, N_PARAMS };
 
-// keep: (3, c), from forward to backward.
+// keep: (5, c), from forward to backward.
 static float *kept_mean(const struct layer *layer)
 {
     return layer->keep;
@@ -26,6 +26,15 @@ static float *kept_variance(const struct layer *layer)
 static float *kept_rstd(const struct layer *layer)
 { // 1 / sqrt(variance + eps)
     return layer->keep + 2 * layer->y.c;
+}
+
+static float *kept_scale(const struct layer *layer) // y = x scale + shift
+{
+    return layer->keep + 3 * layer->y.c;
+}
+static float *kept_shift(const struct layer *layer)
+{
+    return layer->keep + 4 * layer->y.c;
 }
 
 static enum status batchnorm_shape(struct layer *layer)
@@ -48,8 +57,8 @@ static enum status batchnorm_shape(struct layer *layer)
     layer->y.h = x->h;
     layer->y.w = x->w;
     layer->y.c = x->c;
-    layer->keep_floats = 3 * x->c;
-    layer->work_floats = 3 * x->c;
+    layer->keep_floats = 5 * x->c;
+    layer->work_floats = 2 * x->c;
     layer->flops = 2 * (double)(x->h * x->w * x->c);
     return STATUS_OK;
 }
@@ -60,7 +69,7 @@ static void batchnorm_forward(struct layer *layer, const struct pass *pass)
     const size_t c = layer->y.c;
     const float *gamma = layer_param(layer, pass, WEIGHT), *beta = layer_param(layer, pass, BIAS);
     float *mean = kept_mean(layer), *variance = kept_variance(layer), *rstd = kept_rstd(layer);
-    float *scale = layer->work, *shift = layer->work + c; // (c) each
+    float *scale = kept_scale(layer), *shift = kept_shift(layer);
     if (pass->is_training)
         rows_moments(&layer->x[0], pass->n, mean, variance);
     for (size_t k = 0; k < c; k++) {
@@ -75,33 +84,31 @@ static void batchnorm_forward(struct layer *layer, const struct pass *pass)
     rows_scale_shift(&layer->x[0], &layer->y, pass->n, scale, shift, layer->relu);
 }
 
-// dx = gamma rstd (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as a dy' + b x + d.
-// Outside training the statistics are constants: dx = gamma rstd dy'.
+// dx = scale (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as scale dy' + b x + d.
+// Outside training the statistics are constants: dx = scale dy'.
 static void batchnorm_backward(struct layer *layer, const struct pass *pass)
 {
     const size_t c = layer->y.c;
-    const float *gamma = layer_param(layer, pass, WEIGHT);
     const float *mean = kept_mean(layer), *variance = kept_variance(layer);
-    const float *rstd = kept_rstd(layer);
+    const float *rstd = kept_rstd(layer), *scale = kept_scale(layer);
+    const float *shift = layer->relu ? kept_shift(layer) : NULL; // NULL: no mask
     float *dgamma = layer_grad(layer, pass, WEIGHT), *dbeta = layer_grad(layer, pass, BIAS);
     float *d_mean = layer_grad(layer, pass, RUNNING_MEAN);
     float *d_var = layer_grad(layer, pass, RUNNING_VAR);
-    float *a = layer->work, *b = layer->work + c, *d = layer->work + 2 * c; // (c) each
-    const struct tensor *mask = layer->relu ? &layer->y : NULL;
+    float *b = layer->work, *d = layer->work + c; // (c) each
     const float count = (float)(pass->n * layer->y.h * layer->y.w);
     const float unbias = pass->is_training && count > 1 ? count / (count - 1) : 1;
 
-    rows_norm_sums(&layer->x[0], mask, &layer->dy, pass->n, mean, dbeta, dgamma);
+    rows_norm_sums(&layer->x[0], &layer->dy, pass->n, mean, scale, shift, dbeta, dgamma);
     for (size_t k = 0; k < c; k++) {
         dgamma[k] *= rstd[k];
-        a[k] = gamma[k] * rstd[k];
-        b[k] = pass->is_training ? -a[k] * rstd[k] * dgamma[k] / count : 0;
-        d[k] = pass->is_training ? -a[k] * dbeta[k] / count - b[k] * mean[k] : 0;
+        b[k] = pass->is_training ? -scale[k] * rstd[k] * dgamma[k] / count : 0;
+        d[k] = pass->is_training ? -scale[k] * dbeta[k] / count - b[k] * mean[k] : 0;
         d_mean[k] = mean[k];
         d_var[k] = variance[k] * unbias;
     }
     if (layer->dx[0].at)
-        rows_norm_backward(&layer->x[0], mask, &layer->dy, &layer->dx[0], pass->n, a, b, d,
+        rows_norm_backward(&layer->x[0], &layer->dy, &layer->dx[0], pass->n, scale, shift, b, d,
                            layer->dx_beta[0]);
 }
 
