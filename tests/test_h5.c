@@ -280,9 +280,9 @@ static enum status full_write(void)
     if (status == STATUS_OK) {
         status = h5_write(file, "x", H5_U8, 2, dim, rows);
         if (status == STATUS_OK)
-            status = h5_write(file, "y", H5_U8, 0, NULL, rows); // written by the last flush
-        if (status == STATUS_OK)
             status = h5_attr_write_text(file, "x", "a", "b");
+        if (status == STATUS_OK)
+            status = h5_write(file, "y", H5_U8, 0, NULL, rows); // written as it closes
         if (status == STATUS_OK)
             status = h5_commit(file);
         else
