@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/foreign/*.h5: small files as other tools write them, for tests/test_dataset.c.
+"""Writes tests/golden/foreign/*.h5: small files as other tools write them.
 
-Inputs: value i (flat) is (7 i) mod 251; labels: row mod 10, unless said otherwise.
-Needs h5py and numpy (Debian: python3-h5py). The files are in the repository; run this only to
-change them.
+Inputs: value i (flat) is (7 i) mod 251; labels: row mod 10, unless said otherwise. They are read by
+tests/test_dataset_bad.c and tests/test_fuzz_h5.c, which knows some bytes of gzip.h5 and classes.h5
+by place. Needs h5py and numpy (Debian: python3-h5py). The files are in the repository; run this
+only to change them.
 """
 import os
 import sys
