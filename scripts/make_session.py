@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Draws a real terminal session as SVG: runs a command in a pseudo-terminal and keeps what a person sees
-near its end, with one frame of the progress bar.
+"""Draws a real terminal session as SVG: runs a command in a pseudo-terminal and keeps what a person
+sees, with one frame of the progress bar.
 
 usage: make_session.py OUT.svg COMMAND...      (the picture in README: scripts/session.svg)
 """
@@ -53,15 +53,18 @@ def main():
     if len(epochs) > 6:
         middle = epochs[3]
         shown = lines[:middle] + [bar, "..."] + lines[epochs[-2]:]
-    shown = ["$ " + " ".join(os.path.basename(c) if i == 0 else c for i, c in enumerate(command))] + shown
-    wrapped = [line[i:i + COLUMNS] for line in shown for i in range(0, max(len(line), 1), COLUMNS)]
+    shown = ["$ " + " ".join([os.path.basename(command[0])] + command[1:])] + shown
+    wrapped = [line[i:i + COLUMNS] for line in shown
+               for i in range(0, max(len(line), 1), COLUMNS)]
     height = 17 * len(wrapped) + 24
     with open(target, "w") as out:
-        out.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{COLUMNS * 8 + 24}" height="{height}" '
-                  f'font-family="monospace" font-size="13">\n<rect width="100%" height="100%" rx="6" fill="#1d2021"/>\n')
+        out.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{COLUMNS * 8 + 24}" '
+                  f'height="{height}" font-family="monospace" font-size="13">\n'
+                  '<rect width="100%" height="100%" rx="6" fill="#1d2021"/>\n')
         for i, line in enumerate(wrapped):
             colour = "#8ec07c" if line.startswith(("$", "epoch", "done")) else "#ebdbb2"
-            out.write(f'<text x="12" y="{17 * i + 24}" fill="{colour}" xml:space="preserve">{html.escape(line)}</text>\n')
+            out.write(f'<text x="12" y="{17 * i + 24}" fill="{colour}" xml:space="preserve">'
+                      f'{html.escape(line)}</text>\n')
         out.write("</svg>\n")
 
 
