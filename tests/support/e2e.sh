@@ -18,6 +18,7 @@ export OMPI_MCA_hwloc_base_binding_policy=none
 work=$(mktemp -d)
 clean_up() {
     jobs -p | xargs -r kill -9 2>/dev/null || true
+    wait 2>/dev/null || true
     rm -rf "$work"
 }
 trap clean_up EXIT
