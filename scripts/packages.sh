@@ -89,9 +89,10 @@ packages_for_build() { # more packages as arguments; SOURCE is the repository
     local status=0
     packages_install "${packages_build[@]}" "$@" || status=$?
     [ $status != 2 ] || ! command -v cmake >/dev/null || {
-        local try
+        local try has_tests=OFF
         try=$(mktemp -d)
-        if cmake -S "$SOURCE" -B "$try" >"$try/log" 2>&1; then
+        [ $# = 0 ] || has_tests=ON
+        if cmake -S "$SOURCE" -B "$try" -DSW2_TESTS=$has_tests >"$try/log" 2>&1; then
             echo "CMake finds all of it here: going on." >&2
             status=0
         else
