@@ -18,7 +18,7 @@ bad() {
     for ranks in $at_ranks; do
         got=0
         rm -rf out
-        at "$ranks" timeout -k 5 30 "$@" >stdout 2>stderr || got=$?
+        at "$ranks" timeout -k 5 60 "$@" >stdout 2>stderr || got=$?
         [ $got = "$code" ] && [ "$(grep -c 'error:' stderr)" = 1 ] && [ "$(wc -l <stderr)" = 1 ] &&
             grep -q -e "error: .*$words" stderr || {
             cat stdout stderr

@@ -37,7 +37,7 @@ steps_of() {
 
 # wait_for FOLDER STEP: until that step is logged, and not the end of an epoch.
 wait_for() {
-    local deadline=$((SECONDS + 60)) step
+    local deadline=$((SECONDS + 120)) step
     while :; do
         step=$(steps_of "$1")
         [ "$step" -lt "$2" ] || [ $((step % per_epoch)) -gt $((per_epoch - 4)) ] || return 0
@@ -59,7 +59,7 @@ one_rank() {
 # ended CODES: waits, and the exit code is one of them.
 ended() {
     local code=0 watch
-    (sleep 60 && kill -9 $launched) 2>/dev/null &
+    (sleep 120 && kill -9 $launched) 2>/dev/null &
     watch=$!
     wait $launched 2>/dev/null || code=$?
     kill $watch 2>/dev/null || true
