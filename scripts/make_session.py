@@ -11,7 +11,7 @@ import pty
 import re
 import sys
 
-COLUMNS = 150
+COLUMNS = 190
 
 
 def run(command):
