@@ -59,7 +59,7 @@ one_rank() {
 # ended CODES: waits, and the exit code is one of them.
 ended() {
     local code=0 watch
-    (sleep 120 && kill -9 $launched) 2>/dev/null &
+    (sleep 120 && kill -9 $launched) >/dev/null 2>&1 & # holds no pipe of ctest
     watch=$!
     wait $launched 2>/dev/null || code=$?
     kill $watch 2>/dev/null || true
