@@ -9,12 +9,14 @@
 #include "comm/memory.h"
 
 static enum status layer_read(struct layer *layer, const struct network_node *node, int index,
-                              struct yaml *yaml)
+                              const struct model_config *config)
 {
+    struct yaml *yaml = config->yaml;
     *layer = (struct layer){.ops = node->ops,
                             .name = node->name,
                             .line = node->line,
                             .index = index,
+                            .mode = {config->mode.winograd, config->mode.bf16},
                             .n_x = node->n_from};
     char where[96];
     snprintf(where, sizeof where, "layer %s", node->ops->name);
@@ -23,11 +25,11 @@ static enum status layer_read(struct layer *layer, const struct network_node *no
                         layer->args);
 }
 
-static enum status node_shape(struct graph *graph, struct yaml *yaml, int i)
+static enum status node_shape(struct graph *graph, const struct model_config *config, int i)
 {
     struct layer *layer = &graph->layers[i];
     const struct network_node *node = &graph->network.nodes[i];
-    TRY(layer_read(layer, node, i, yaml));
+    TRY(layer_read(layer, node, i, config));
     for (int k = 0; k < node->n_from; k++)
         layer->x[k] = tensor_of(graph->grain, graph->tensors[node->from[k] + 1].shape, 0, 0);
     TRY(layer->ops->shape(layer));
@@ -89,7 +91,7 @@ enum status graph_shape(struct graph *graph, const struct model_config *config)
             TRY(flatten_imply(&graph->network, config->yaml, i));
             TRY(arrays_grow(graph, &capacity));
         }
-        TRY(node_shape(graph, config->yaml, (int)i));
+        TRY(node_shape(graph, config, (int)i));
     }
     size_t n = graph->network.n;
     TRY(memory_alloc(&graph->is_skipped, n, sizeof(bool), "layers"));
@@ -167,7 +169,9 @@ static enum status layers_plan(struct graph *graph)
 
 enum status graph_init(struct graph *graph, const struct model_config *config)
 {
+    struct conv_mode mode = {config->mode.winograd, config->mode.bf16};
     *graph = (struct graph){.grain = config->grain};
+    TRY(conv_mode_check(&mode));
     TRY(network_read(&graph->network, config->yaml, config->features, config->head));
     TRY(graph_shape(graph, config));
     graph_share(graph);

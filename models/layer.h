@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "comm/options.h"
+#include "models/kernels/conv.h"
 #include "models/tensor.h"
 
 #define LAYER_INPUTS_MAX 8
@@ -69,10 +70,11 @@ struct pass {
 
 struct layer {
     const struct layer_ops *ops;
-    const char *name; // as in the recipe or made: "conv1"; unique; names its parameters
-    int line;         // in the recipe, for messages
-    int index;        // position in topological order
-    void *args;       // options of the recipe, read by ops->options into ops->args_size bytes
+    const char *name;      // as in the recipe or made: "conv1"; unique; names its parameters
+    int line;              // in the recipe, for messages
+    int index;             // position in topological order
+    struct conv_mode mode; // what the recipe allows convolutions; set by the graph before shape()
+    void *args;            // options of the recipe, read by ops->options into ops->args_size bytes
 
     int n_x;
     struct tensor x[LAYER_INPUTS_MAX], dx[LAYER_INPUTS_MAX]; // views; dx[i].at NULL: not wanted

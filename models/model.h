@@ -8,6 +8,11 @@
 #include "models/layer.h"
 #include "models/loss.h"
 
+// What the recipe's section train says about arithmetic; changes bits. All false: plain fp32.
+struct model_mode {
+    bool winograd, bf16; // see struct conv_mode
+};
+
 struct model_config {
     struct yaml *yaml;                // the recipe, borrowed for the model's life
     const struct yaml_node *features; // list of layers; may be NULL
@@ -15,6 +20,7 @@ struct model_config {
     const struct yaml_node *loss;     // map of one loss; NULL: softmax
     struct shape input;
     struct loss_target target;
+    struct model_mode mode;
     size_t grain;        // samples of one grain
     bool is_plan;        // sizes only: no memory is bound, nothing can run
     bool input_gradient; // compute d(loss)/d(input) too (tests, explanations)

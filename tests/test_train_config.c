@@ -36,6 +36,19 @@ static void test_defaults(void **state)
     assert_true(c.bucket_kib == 1024 && c.slots == 4 && c.keep == 2 && c.eval_every == 1);
     assert_true(c.checkpoint_every == 1 && c.checkpoint_steps == 0 && c.log_every == 0);
     assert_true(c.checkpoint_seconds == 0 && c.start_lr == 0.04 && c.rise == 0.3);
+    struct model_mode mode = train_config_mode(&c);
+    assert_true(mode.winograd && !mode.bf16);
+    yaml_free(yaml);
+}
+
+static void test_mode(void **state)
+{
+    (void)state;
+    struct yaml *yaml;
+    struct train_config c;
+    expect_ok(read_text("train: {winograd: off, precision: bf16}", &yaml, &c), "mode");
+    struct model_mode mode = train_config_mode(&c);
+    assert_true(!mode.winograd && mode.bf16);
     yaml_free(yaml);
 }
 
@@ -199,9 +212,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_bad),      cmocka_unit_test(test_good),
-        cmocka_unit_test(test_update),   cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_resolved),
+        cmocka_unit_test(test_mode),     cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_good),     cmocka_unit_test(test_update),
+        cmocka_unit_test(test_steps),    cmocka_unit_test(test_resolved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

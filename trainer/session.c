@@ -73,6 +73,7 @@ static enum status model_open(struct session *s, bool is_plan)
         .loss = recipe->loss,
         .input = session_input(s->train_set),
         .target = session_target(s->train_set),
+        .mode = train_config_mode(&recipe->train),
         .grain = s->order.grain,
         .is_plan = is_plan,
     };

@@ -56,6 +56,10 @@ const struct option train_options[] = {
     {"start_lr", OPTION_FLOAT, AT(start_lr), "0.04", 0, 1, NULL,
      "first rate as a part of lr: onecycle"},
     {"rise", OPTION_FLOAT, AT(rise), "0.3", 0, 1, NULL, "part of the run that rises: onecycle"},
+    {"winograd", OPTION_CHOICE, AT(winograd), "auto", 0, 0, "auto|off",
+     "fast 3 x 3 convolutions (minimal filtering) where a fixed rule says they pay"},
+    {"precision", OPTION_CHOICE, AT(precision), "fp32", 0, 0, "fp32|bf16",
+     "of the operands of convolutions and dense layers; weights and sums stay fp32"},
     {"bucket_kib", OPTION_INT, AT(bucket_kib), "1024", 1, 1 << 22, NULL,
      "KiB of gradients summed over ranks at a time; any value gives the same bits"},
     {"slots", OPTION_INT, AT(slots), "4", 2, 1024, NULL, "grains of data read ahead"},
@@ -163,6 +167,12 @@ enum status train_config_read(struct yaml *yaml, const struct yaml_node *map,
     TRY(check_grains(yaml, map, out));
     TRY(check_optimizer(yaml, map, out));
     return check_schedule(yaml, map, out);
+}
+
+struct model_mode train_config_mode(const struct train_config *c)
+{
+    return (struct model_mode){.winograd = c->winograd == TRAIN_WINOGRAD_AUTO,
+                               .bf16 = c->precision == TRAIN_PRECISION_BF16};
 }
 
 struct update_config train_config_update(const struct train_config *c)

@@ -5,6 +5,7 @@
 #define SW2_TRAINER_TRAIN_CONFIG_H
 
 #include "comm/options.h"
+#include "models/model.h"
 #include "trainer/update.h"
 
 struct train_config {
@@ -32,6 +33,9 @@ struct train_config {
     double start_lr;                 // fraction of lr at the start; onecycle
     double rise;                     // fraction of the steps that rise; onecycle
 
+    int winograd;  // enum train_winograd
+    int precision; // enum train_precision
+
     int64_t bucket_kib;
     int64_t slots; // prefetched items
 
@@ -43,6 +47,9 @@ struct train_config {
     int64_t log_every; // steps; 0: by time
 };
 
+enum train_winograd { TRAIN_WINOGRAD_AUTO, TRAIN_WINOGRAD_OFF };
+enum train_precision { TRAIN_PRECISION_FP32, TRAIN_PRECISION_BF16 };
+
 extern const struct option train_options[];
 extern const size_t train_options_n;
 
@@ -51,6 +58,7 @@ extern const size_t train_options_n;
 enum status train_config_read(struct yaml *yaml, const struct yaml_node *map,
                               struct train_config *out);
 
+struct model_mode train_config_mode(const struct train_config *config);
 struct update_config train_config_update(const struct train_config *config);
 
 // Steps of the whole run; steps_per_epoch: order.steps. Local, pure, at least 1.

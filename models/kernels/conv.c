@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Plans a convolution: halos, blocks, kernels and offsets of the three passes, and packs weights.
-// conv_run.c runs it. Called by the layers conv, dense and filterbank.
+// Chooses the method of a convolution and hands calls to it. Knows shapes and halos; the methods
+// know how. Called by the layers conv, dense and filterbank.
 #include "models/kernels/conv.h"
 
 #include <stdint.h>
@@ -9,9 +9,23 @@
 #include "comm/memory.h"
 #include "models/kernels/conv_private.h"
 
-static size_t size_max(size_t a, size_t b)
+// The first that suits serves the layer; the last suits always.
+static const struct conv_method *const methods[] = {&conv_depthwise, &conv_direct};
+
+static const struct conv_method *method_choose(const struct conv_shape *shape, struct shape x,
+                                               size_t n, const struct conv_mode *mode)
 {
-    return a > b ? a : b;
+    size_t i = 0;
+    while (!methods[i]->suits(shape, x, n, mode))
+        i++;
+    return methods[i];
+}
+
+enum status conv_mode_check(const struct conv_mode *mode)
+{
+    CHECK(!mode->bf16, STATUS_USAGE,
+          "precision: %s is not in this version of the program, expected precision: fp32", "bf16");
+    return STATUS_OK;
 }
 
 static size_t output_size(size_t in, size_t kernel, size_t stride, size_t pad, size_t dilation)
@@ -27,23 +41,6 @@ struct shape conv_output(const struct conv_shape *s, struct shape x)
                           s->out};
 }
 
-// Output position that tap r reaches from input position `phase` + i * stride, less i; false if
-// this phase does not meet the tap: (phase + pad - r dilation) / stride where it divides.
-static bool tap_shift(size_t phase, size_t r, size_t stride, size_t pad, size_t dilation,
-                      int64_t *shift)
-{
-    int64_t at = (int64_t)(phase + pad) - (int64_t)(r * dilation);
-    if (at % (int64_t)stride != 0)
-        return false;
-    *shift = at / (int64_t)stride;
-    return true;
-}
-
-static size_t phase_size(size_t in, size_t phase, size_t stride)
-{
-    return in > phase ? (in - phase + stride - 1) / stride : 0;
-}
-
 // How far backward data reads beyond dy in one dimension.
 static size_t dy_halo(size_t in, size_t out, size_t kernel, size_t stride, size_t pad,
                       size_t dilation)
@@ -52,19 +49,14 @@ static size_t dy_halo(size_t in, size_t out, size_t kernel, size_t stride, size_
     for (size_t phase = 0; phase < stride; phase++)
         for (size_t r = 0; r < kernel; r++) {
             int64_t shift;
-            size_t n = phase_size(in, phase, stride);
-            if (n == 0 || !tap_shift(phase, r, stride, pad, dilation, &shift))
+            size_t n = conv_phase_size(in, phase, stride);
+            if (n == 0 || !conv_tap_shift(phase, r, stride, pad, dilation, &shift))
                 continue;
             int64_t last = (int64_t)n - 1 + shift - ((int64_t)out - 1);
             halo = -shift > halo ? -shift : halo;
             halo = last > halo ? last : halo;
         }
     return (size_t)halo;
-}
-
-static bool is_depthwise(const struct conv_shape *s, size_t c)
-{
-    return s->groups == c && s->out == c && c > 1;
 }
 
 void conv_halos(const struct conv_shape *s, struct shape x, struct shape y, size_t x_halo[2],
@@ -76,194 +68,43 @@ void conv_halos(const struct conv_shape *s, struct shape x, struct shape y, size
     out_halo[1] = dy_halo(x.w, y.w, s->kernel_w, s->stride_w, s->pad_w, s->dilation_w);
 }
 
-size_t conv_packed_floats(const struct conv_shape *s, struct shape x)
+size_t conv_keep_floats(const struct conv_shape *shape, struct shape x, size_t n,
+                        const struct conv_mode *mode)
 {
-    size_t weights = s->kernel_h * s->kernel_w * (x.c / s->groups) * s->out;
-    return is_depthwise(s, x.c) ? 0 : 2 * ((weights + 15) / 16 * 16);
+    const struct conv_method *method = method_choose(shape, x, n, mode);
+    return method->keep_floats ? method->keep_floats(shape, x, n) : 0;
 }
 
-static enum status plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                             size_t ldb, size_t ldc, bool trans_b, int beta)
+size_t conv_work_floats(const struct conv_shape *shape, struct shape x, size_t n,
+                        const struct conv_mode *mode)
 {
-    const size_t most = INT32_MAX;
-    CHECK(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
-          STATUS_USAGE, "convolution of %zu x %zu x %zu is too large for one kernel", m, n, k);
-    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
-    return gemm_plan(gemm, &shape);
+    const struct conv_method *method = method_choose(shape, x, n, mode);
+    return method->work_floats ? method->work_floats(shape, x, n) : 0;
 }
 
-static enum status rows_alloc(struct conv_rows *rows, size_t taps)
+const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
+                             const struct conv_mode *mode)
 {
-    TRY(memory_alloc(&rows->tap, taps, sizeof *rows->tap, "convolution offsets"));
-    TRY(memory_alloc(&rows->in_offset, taps, sizeof(gemm_offset), "convolution offsets"));
-    TRY(memory_alloc(&rows->w_offset[0], taps, sizeof(gemm_offset), "convolution offsets"));
-    return memory_alloc(&rows->w_offset[1], taps, sizeof(gemm_offset), "convolution offsets");
+    return method_choose(shape, x, n, mode)->name;
 }
 
-// Kernels of one set of rows: m-blocks of `blocks`, n columns, k channels in.
-static enum status rows_plan(struct conv_rows *rows, const struct conv_blocks *blocks, size_t k,
-                             size_t ldb, size_t ldc, int beta)
-{
-    size_t rest = blocks->total % CONV_BLOCK;
-    size_t width[2] = {CONV_BLOCK, rest};
-    for (int b = 0; b < 2; b++) {
-        if (width[b] == 0 || blocks->total < width[b] || rows->n_taps == 0)
-            continue;
-        TRY(plan_gemm(&rows->gemm[b], width[b], rows->n_columns, k, width[b], ldb, ldc, false,
-                      beta));
-        for (size_t t = 0; t < rows->n_taps; t++)
-            rows->w_offset[b][t] = rows->tap[t] * k * width[b] * sizeof(float);
-    }
-    return STATUS_OK;
-}
-
-static enum status forward_plan(struct conv *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    struct conv_rows *rows = &conv->forward;
-    TRY(rows_alloc(rows, conv->taps));
-    for (size_t r = 0; r < s->kernel_h; r++)
-        for (size_t t = 0; t < s->kernel_w; t++) {
-            size_t i = rows->n_taps++;
-            rows->tap[i] = r * s->kernel_w + t;
-            rows->in_offset[i] =
-                (r * s->dilation_h * conv->x.row + t * s->dilation_w * conv->x.c) * sizeof(float);
-        }
-    rows->n_rows = conv->y.h;
-    rows->n_columns = conv->y.w;
-    rows->out_row = conv->y.row;
-    rows->in_row = s->stride_h * conv->x.row;
-    return rows_plan(rows, &conv->k_blocks, conv->c, s->stride_w * conv->x.c, conv->y.c, 0);
-}
-
-// Backward data, input pixels (a + i stride_h, b + j stride_w): each is written once, as a sum over
-// the taps that reach it. Offsets are relative to the halo's corner, so they are never negative.
-static enum status phase_plan(struct conv *conv, struct conv_rows *rows, size_t a, size_t b)
-{
-    const struct conv_shape *s = &conv->shape;
-    TRY(rows_alloc(rows, conv->taps));
-    for (size_t r = 0; r < s->kernel_h; r++)
-        for (size_t t = 0; t < s->kernel_w; t++) {
-            int64_t down, right;
-            if (!tap_shift(a, r, s->stride_h, s->pad_h, s->dilation_h, &down) ||
-                !tap_shift(b, t, s->stride_w, s->pad_w, s->dilation_w, &right))
-                continue;
-            size_t i = rows->n_taps++;
-            rows->tap[i] = r * s->kernel_w + t;
-            size_t row = (size_t)(down + (int64_t)conv->dy.halo_h);
-            size_t column = (size_t)(right + (int64_t)conv->dy.halo_w);
-            rows->in_offset[i] = (row * conv->dy.row + column * conv->dy.c) * sizeof(float);
-        }
-    rows->n_rows = phase_size(conv->x.h, a, s->stride_h);
-    rows->n_columns = phase_size(conv->x.w, b, s->stride_w);
-    if (rows->n_columns == 0)
-        rows->n_rows = 0;
-    rows->out_origin = a * conv->dx.row + b * conv->dx.c;
-    rows->out_row = s->stride_h * conv->dx.row;
-    rows->in_row = conv->dy.row;
-    rows->column_step = s->stride_w * conv->dx.c;
-    if (rows->n_rows == 0)
-        return STATUS_OK;
-    return rows_plan(rows, &conv->c_blocks, conv->k, conv->dy.c, rows->column_step, conv->dx_beta);
-}
-
-static enum status data_plan(struct conv *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    conv->n_phases = s->stride_h * s->stride_w;
-    TRY(memory_alloc(&conv->phases, conv->n_phases, sizeof *conv->phases, "convolution phases"));
-    for (size_t a = 0; a < s->stride_h; a++)
-        for (size_t b = 0; b < s->stride_w; b++)
-            TRY(phase_plan(conv, &conv->phases[a * s->stride_w + b], a, b));
-    return STATUS_OK;
-}
-
-static enum status weights_plan(struct conv *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    size_t positions = conv->y.h * conv->y.w;
-    conv->images = size_max(1, 1024 / size_max(1, positions)); // keeps both operands in cache
-    if (conv->images > conv->y.n)
-        conv->images = conv->y.n;
-    size_t n = conv->images * conv->y.h;
-    TRY(memory_alloc(&conv->dy_offset, n, sizeof(gemm_offset), "convolution offsets"));
-    TRY(memory_alloc(&conv->x_offset, n, sizeof(gemm_offset), "convolution offsets"));
-    for (size_t i = 0; i < n; i++) {
-        size_t image = i / conv->y.h, p = i % conv->y.h;
-        conv->dy_offset[i] = (image * conv->dy.image + p * conv->dy.row) * sizeof(float);
-        conv->x_offset[i] = (image * conv->x.image + p * s->stride_h * conv->x.row) * sizeof(float);
-    }
-    size_t width[2] = {CONV_BLOCK, conv->k % CONV_BLOCK};
-    for (int b = 0; b < 2; b++)
-        for (int beta = 0; beta < 2; beta++)
-            if (width[b] > 0 && conv->k >= width[b])
-                TRY(plan_gemm(&conv->weights[b][beta], width[b], conv->c, conv->y.w, conv->dy.c,
-                              s->stride_w * conv->x.c, s->out, true, beta));
-    return STATUS_OK;
-}
-
-static void view_merge(struct tensor *t, size_t width)
-{
-    size_t positions = t->n * t->h * t->w;
-    t->n = positions / width;
-    t->h = 1;
-    t->w = width;
-    t->row = t->image = width * t->c;
-}
-
-// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most 128.
-static void pointwise_merge(struct conv *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    bool is_pointwise = s->kernel_h * s->kernel_w == 1 && s->stride_h * s->stride_w == 1 &&
-                        s->pad_h + s->pad_w == 0;
-    if (!is_pointwise || !tensor_is_dense(&conv->x) || !tensor_is_dense(&conv->y) ||
-        !tensor_is_dense(&conv->dy) || !tensor_is_dense(&conv->dx))
-        return;
-    conv->positions = conv->x.h * conv->x.w;
-    size_t total = conv->x.n * conv->positions;
-    conv->merged = total < 128 ? total : 128;
-    while (total % conv->merged != 0)
-        conv->merged--;
-    view_merge(&conv->x, conv->merged);
-    view_merge(&conv->y, conv->merged);
-    view_merge(&conv->dy, conv->merged);
-    view_merge(&conv->dx, conv->merged);
-}
-
-static enum status conv_plan_all(struct conv *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    conv->c = conv->x.c / s->groups;
-    conv->k = s->out / s->groups;
-    conv->taps = s->kernel_h * s->kernel_w;
-    conv->is_depthwise = is_depthwise(s, conv->x.c);
-    if (conv->is_depthwise)
-        return STATUS_OK;
-    pointwise_merge(conv);
-    conv->k_blocks = (struct conv_blocks){conv->k, (conv->k + CONV_BLOCK - 1) / CONV_BLOCK};
-    conv->c_blocks = (struct conv_blocks){conv->c, (conv->c + CONV_BLOCK - 1) / CONV_BLOCK};
-    TRY(forward_plan(conv));
-    TRY(weights_plan(conv));
-    return conv->dx.at ? data_plan(conv) : STATUS_OK;
-}
-
-enum status conv_plan(struct conv **out, const struct conv_shape *shape, const struct tensor *x,
-                      const struct tensor *y, const struct tensor *dy, const struct tensor *dx,
-                      int dx_beta, float *packed)
+enum status conv_plan(struct conv **out, const struct conv_config *config)
 {
     struct conv *conv = NULL;
     *out = NULL;
+    TRY(conv_mode_check(&config->mode));
     TRY(memory_alloc(&conv, 1, sizeof *conv, "convolution"));
-    conv->shape = *shape;
-    conv->x = *x;
-    conv->y = *y;
-    conv->dy = *dy;
-    conv->dx = *dx;
-    conv->dx_beta = dx_beta;
-    conv->packed_forward = packed;
-    conv->packed_backward = packed ? packed + conv_packed_floats(shape, tensor_shape(x)) / 2 : NULL;
-    enum status status = conv_plan_all(conv);
+    *conv = (struct conv){.shape = config->shape,
+                          .mode = config->mode,
+                          .x = config->x,
+                          .y = config->y,
+                          .dy = config->dy,
+                          .dx = config->dx,
+                          .dx_beta = config->dx_beta,
+                          .keep = config->keep,
+                          .work = config->work};
+    conv->method = method_choose(&conv->shape, tensor_shape(&conv->x), conv->x.n, &conv->mode);
+    enum status status = conv->method->plan(conv);
     if (status != STATUS_OK)
         conv_free(conv);
     else
@@ -271,23 +112,29 @@ enum status conv_plan(struct conv **out, const struct conv_shape *shape, const s
     return status;
 }
 
-static void rows_free(struct conv_rows *rows)
-{
-    free(rows->tap);
-    free(rows->in_offset);
-    free(rows->w_offset[0]);
-    free(rows->w_offset[1]);
-}
-
 void conv_free(struct conv *conv)
 {
-    if (!conv)
-        return;
-    rows_free(&conv->forward);
-    for (size_t i = 0; conv->phases && i < conv->n_phases; i++)
-        rows_free(&conv->phases[i]);
-    free(conv->phases);
-    free(conv->dy_offset);
-    free(conv->x_offset);
+    if (conv && conv->method->free)
+        conv->method->free(conv);
     free(conv);
+}
+
+void conv_pack(struct conv *conv, const float *w)
+{
+    conv->method->pack(conv, w);
+}
+
+void conv_forward(const struct conv *conv, size_t n)
+{
+    conv->method->forward(conv, n);
+}
+
+void conv_backward_data(const struct conv *conv, size_t n)
+{
+    conv->method->backward_data(conv, n);
+}
+
+void conv_backward_weights(const struct conv *conv, size_t n, float *dw)
+{
+    conv->method->backward_weights(conv, n, dw);
 }

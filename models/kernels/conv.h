@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Convolution through batch-reduce GEMM: forward, backward data, backward weights (design: one
-// building block).
+// Convolution: forward, backward data, backward weights.
 //   y[n,p,q,k]  = sum r,s,c  x[n, p u + r d - pad, q u + s d - pad, c] w[r,s,c,k]          u
 //   stride, d dilation
-// Weights are R,S,C/groups,K (K runs fastest). Memory is planned once; runs cannot fail.
+// Weights are R,S,C/groups,K (K runs fastest). Memory is planned once; runs cannot fail. Several
+// methods compute it (conv_private.h); which one serves a layer is a fixed rule on shapes and mode.
 #ifndef SW2_MODELS_KERNELS_CONV_H
 #define SW2_MODELS_KERNELS_CONV_H
 
@@ -15,21 +15,42 @@ struct conv_shape {
     size_t out; // K
 };
 
+// What the recipe allows (it changes bits). All false: direct convolution in fp32.
+struct conv_mode {
+    bool winograd; // minimal filtering (Winograd 1980; Lavin and Gray 2015) where it pays
+    bool bf16;     // operands rounded to bfloat16, sums in fp32
+};
+
 struct conv;
+
+// STATUS_USAGE if this program or machine cannot do the mode. Local, pure.
+enum status conv_mode_check(const struct conv_mode *mode);
 
 // Halo that x needs for forward and dy for backward data.
 void conv_halos(const struct conv_shape *shape, struct shape x, struct shape y, size_t x_halo[2],
                 size_t dy_halo[2]);
 struct shape conv_output(const struct conv_shape *shape,
                          struct shape x); // a dimension is 0 where the kernel does not fit
-size_t conv_packed_floats(const struct conv_shape *shape,
-                          struct shape x); // for packed weights (keep)
 
-// x, y, dy, dx: planned geometry (dx->at may be NULL: no backward data). dx_beta: 0 or 1. packed:
-// conv_packed_floats.
-enum status conv_plan(struct conv **conv, const struct conv_shape *shape, const struct tensor *x,
-                      const struct tensor *y, const struct tensor *dy, const struct tensor *dx,
-                      int dx_beta, float *packed);
+// Of grains of n samples, floats: packed weights and what else lives from pack on; scratch of one
+// call. Pure.
+size_t conv_keep_floats(const struct conv_shape *shape, struct shape x, size_t n,
+                        const struct conv_mode *mode);
+size_t conv_work_floats(const struct conv_shape *shape, struct shape x, size_t n,
+                        const struct conv_mode *mode);
+// "direct", "depthwise": the method that serves it.
+const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
+                             const struct conv_mode *mode);
+
+struct conv_config { // copied by conv_plan; the memory it points to is borrowed for the plan's life
+    struct conv_shape shape;
+    struct conv_mode mode;
+    struct tensor x, y, dy, dx; // planned geometry, n: the grain; dx.at NULL: no backward data
+    int dx_beta;                // 0 or 1
+    float *keep, *work;         // conv_keep_floats, conv_work_floats; 64-byte aligned
+};
+
+enum status conv_plan(struct conv **conv, const struct conv_config *config);
 void conv_free(struct conv *conv);
 void conv_pack(struct conv *conv, const float *w);                        // after each change of w
 void conv_forward(const struct conv *conv, size_t n);                     // writes y

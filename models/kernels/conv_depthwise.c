@@ -2,9 +2,45 @@
 // Depthwise convolution (groups = C = K): no matrix product in it, so plain loops over channels.
 // No sum runs over channels, so the compiler's vector width cannot change bits.
 //   y[n,p,q,c] = sum r,s  x[n, p u + r d - pad, q u + s d - pad, c] w[r,s,c]
+#include <stdlib.h>
 #include <string.h>
 
+#include "comm/memory.h"
 #include "models/kernels/conv_private.h"
+
+static size_t taps_of(const struct conv *conv)
+{
+    return conv->shape.kernel_h * conv->shape.kernel_w;
+}
+
+// The weights as the model has them, (taps, C); set by pack.
+static const float *weights_of(const struct conv *conv)
+{
+    return *(const float *const *)conv->self;
+}
+
+static bool suits(const struct conv_shape *s, struct shape x, size_t n,
+                  const struct conv_mode *mode)
+{
+    (void)n;
+    (void)mode;
+    return s->groups == x.c && s->out == x.c && x.c > 1;
+}
+
+static enum status plan(struct conv *conv)
+{
+    return memory_alloc(&conv->self, 1, sizeof(const float *), "convolution");
+}
+
+static void pack(struct conv *conv, const float *w)
+{
+    *(const float **)conv->self = w;
+}
+
+static void depthwise_free(struct conv *conv)
+{
+    free(conv->self);
+}
 
 // Where tap (r, t) of output (n, p, q) reads x; the halo makes it always valid.
 static size_t x_at(const struct conv *conv, size_t n, size_t p, size_t q, size_t tap)
@@ -27,7 +63,7 @@ static void multiply_add(float *restrict to, const float *restrict a, const floa
         to[i] += a[i] * b[i];
 }
 
-void conv_depthwise_forward(const struct conv *conv, size_t n)
+static void forward(const struct conv *conv, size_t n)
 {
     const float *x = x_corner(conv);
     for (size_t i = 0; i < n * conv->y.h; i++)
@@ -35,9 +71,9 @@ void conv_depthwise_forward(const struct conv *conv, size_t n)
             size_t image = i / conv->y.h, p = i % conv->y.h;
             float *y = tensor_row(&conv->y, image, p) + q * conv->y.c;
             memset(y, 0, conv->y.c * sizeof *y);
-            for (size_t tap = 0; tap < conv->taps; tap++)
-                multiply_add(y, x + x_at(conv, image, p, q, tap), conv->w + tap * conv->y.c,
-                             conv->y.c);
+            for (size_t tap = 0; tap < taps_of(conv); tap++)
+                multiply_add(y, x + x_at(conv, image, p, q, tap),
+                             weights_of(conv) + tap * conv->y.c, conv->y.c);
         }
 }
 
@@ -45,7 +81,7 @@ void conv_depthwise_forward(const struct conv *conv, size_t n)
 static void pixel_gradient(const struct conv *conv, size_t n, size_t h, size_t w, float *dx)
 {
     const struct conv_shape *s = &conv->shape;
-    for (size_t tap = 0; tap < conv->taps; tap++) {
+    for (size_t tap = 0; tap < taps_of(conv); tap++) {
         size_t down = (tap / s->kernel_w) * s->dilation_h,
                right = (tap % s->kernel_w) * s->dilation_w;
         if (h + s->pad_h < down || w + s->pad_w < right)
@@ -57,11 +93,11 @@ static void pixel_gradient(const struct conv *conv, size_t n, size_t h, size_t w
         q /= s->stride_w;
         if (p < conv->dy.h && q < conv->dy.w)
             multiply_add(dx, tensor_row(&conv->dy, n, p) + q * conv->dy.c,
-                         conv->w + tap * conv->dy.c, conv->dy.c);
+                         weights_of(conv) + tap * conv->dy.c, conv->dy.c);
     }
 }
 
-void conv_depthwise_backward_data(const struct conv *conv, size_t n)
+static void backward_data(const struct conv *conv, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         for (size_t h = 0; h < conv->dx.h; h++)
@@ -73,15 +109,24 @@ void conv_depthwise_backward_data(const struct conv *conv, size_t n)
             }
 }
 
-void conv_depthwise_backward_weights(const struct conv *conv, size_t n, float *dw)
+static void backward_weights(const struct conv *conv, size_t n, float *dw)
 {
     const float *x = x_corner(conv);
-    memset(dw, 0, conv->taps * conv->y.c * sizeof *dw);
+    memset(dw, 0, taps_of(conv) * conv->y.c * sizeof *dw);
     for (size_t i = 0; i < n * conv->y.h; i++)
         for (size_t q = 0; q < conv->y.w; q++) {
             size_t image = i / conv->y.h, p = i % conv->y.h;
             const float *dy = tensor_row(&conv->dy, image, p) + q * conv->dy.c;
-            for (size_t tap = 0; tap < conv->taps; tap++)
+            for (size_t tap = 0; tap < taps_of(conv); tap++)
                 multiply_add(dw + tap * conv->y.c, dy, x + x_at(conv, image, p, q, tap), conv->y.c);
         }
 }
+
+const struct conv_method conv_depthwise = {.name = "depthwise",
+                                           .suits = suits,
+                                           .plan = plan,
+                                           .pack = pack,
+                                           .forward = forward,
+                                           .backward_data = backward_data,
+                                           .backward_weights = backward_weights,
+                                           .free = depthwise_free};

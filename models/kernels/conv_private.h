@@ -1,63 +1,63 @@
 // SPDX-License-Identifier: MIT
-// The planned convolution, shared by conv.c (plan, pack) and conv_run.c (loops). Private to
-// kernels/.
+// The contract of a method of convolution. A method is one or more files conv_<name>*.c that define
+// one `const struct conv_method conv_<name>`, and one row in conv.c's table. Private to kernels/.
+//
+// A method that is better in some passes only plans a copy of its struct conv with another method
+// (`inner = *conv; conv_direct.plan(&inner)`, with its own part of keep and work) and calls that
+// one's functions for the rest.
 #ifndef SW2_MODELS_KERNELS_CONV_PRIVATE_H
 #define SW2_MODELS_KERNELS_CONV_PRIVATE_H
 
+#include <stdint.h>
+
 #include "models/kernels/conv.h"
-#include "models/kernels/gemm.h"
 
-#define CONV_BLOCK ((size_t)64) // channels of an m-block: 4 vectors of 16 floats
-
-// Channels of one group cut into m-blocks of CONV_BLOCK and a rest.
-struct conv_blocks {
-    size_t total, n;
-};
-
-static inline size_t conv_block_width(const struct conv_blocks *blocks, size_t i)
-{
-    size_t left = blocks->total - i * CONV_BLOCK;
-    return left < CONV_BLOCK ? left : CONV_BLOCK;
-}
-
-// Forward or one phase of backward data: every output row is one batch-reduce GEMM a block.
-// Rows of the output: image n, row first_row + i * row_step, i < n_rows; their first float at
-// out_origin. The input row that tap 0's offsets count from moves by in_step a row.
-struct conv_rows {
-    struct gemm gemm[2]; // full block, rest
-    size_t n_taps;
-    size_t *tap;              // (n_taps) number of the tap in the packed weights
-    gemm_offset *w_offset[2]; // bytes into a packed block, for full and rest
-    gemm_offset *in_offset;   // bytes from the row's base
-    size_t n_rows, n_columns;
-    size_t out_origin, out_row; // floats: first element within an image, from row to row
-    size_t in_row;              // floats the base moves a row
-    size_t column_step;         // floats between columns of the output (zeroing rows without taps)
+struct conv_method {
+    const char *name;
+    // Serves this convolution of grains of n samples. Fixed: from shapes and mode only. Pure.
+    bool (*suits)(const struct conv_shape *shape, struct shape x, size_t n,
+                  const struct conv_mode *mode);
+    // Floats of packed weights and the like; NULL: none.
+    size_t (*keep_floats)(const struct conv_shape *shape, struct shape x, size_t n);
+    // Floats of scratch during one call; all layers share it; NULL: none.
+    size_t (*work_floats)(const struct conv_shape *shape, struct shape x, size_t n);
+    enum status (*plan)(struct conv *conv); // sets conv->self; free() is called even if it fails
+    void (*pack)(struct conv *conv, const float *w);
+    void (*forward)(const struct conv *conv, size_t n);
+    void (*backward_data)(const struct conv *conv, size_t n);
+    void (*backward_weights)(const struct conv *conv, size_t n, float *dw);
+    void (*free)(struct conv *conv); // releases self; may be NULL
 };
 
 struct conv {
     struct conv_shape shape;
-    struct tensor x, y, dy, dx;
-    size_t c, k, taps; // per group; R S
-    struct conv_blocks k_blocks, c_blocks;
-    float *packed_forward, *packed_backward; // in the layer's keep
-    struct conv_rows forward;
-    struct conv_rows *phases; // stride_h * stride_w of them; NULL: no backward data
-    size_t n_phases;
+    struct conv_mode mode;
+    struct tensor x, y, dy, dx; // dx.at NULL: no backward data
     int dx_beta;
-    // Backward weights: [block is rest][beta]; a call sums over the rows of `images` images.
-    struct gemm weights[2][2];
-    gemm_offset *dy_offset, *x_offset;
-    size_t images;
-    // Pointwise convolutions of dense tensors see all positions of all samples as rows of `merged`
-    // positions ("images" of one row); a sample has `positions` of them. 0: not merged.
-    size_t merged, positions;
-    bool is_depthwise;
-    const float *w; // depthwise: the weights themselves, (taps, C)
+    float *keep, *work; // borrowed
+    const struct conv_method *method;
+    void *self; // the method's own planned data
 };
 
-void conv_depthwise_forward(const struct conv *conv, size_t n);
-void conv_depthwise_backward_data(const struct conv *conv, size_t n);
-void conv_depthwise_backward_weights(const struct conv *conv, size_t n, float *dw);
+// Geometry that methods share.
+
+// Output position that tap r reaches from input position `phase` + i * stride, less i; false if
+// this phase does not meet the tap: (phase + pad - r dilation) / stride where it divides.
+static inline bool conv_tap_shift(size_t phase, size_t r, size_t stride, size_t pad,
+                                  size_t dilation, int64_t *shift)
+{
+    int64_t at = (int64_t)(phase + pad) - (int64_t)(r * dilation);
+    if (at % (int64_t)stride != 0)
+        return false;
+    *shift = at / (int64_t)stride;
+    return true;
+}
+
+static inline size_t conv_phase_size(size_t in, size_t phase, size_t stride)
+{
+    return in > phase ? (in - phase + stride - 1) / stride : 0;
+}
+
+extern const struct conv_method conv_depthwise, conv_direct;
 
 #endif

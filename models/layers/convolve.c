@@ -26,15 +26,24 @@ void convolve_declare(struct layer *layer, const struct conv_shape *s, bool has_
     if (has_bias)
         layer->param[layer->n_params++] = (struct param){
             .name = "bias", .rank = 1, .dim = {s->out}, .kind = PARAM_BIAS, .init = INIT_ZERO};
-    layer->keep_floats = conv_packed_floats(s, in);
+    layer->keep_floats = conv_keep_floats(s, in, x->n, &layer->mode);
+    layer->work_floats = conv_work_floats(s, in, x->n, &layer->mode);
     layer->flops = 2.0 * (double)(taps * c) * (double)(out.h * out.w * s->out);
 }
 
 enum status convolve_plan(struct layer *layer, const struct conv_shape *shape)
 {
     struct conv *conv;
-    TRY(conv_plan(&conv, shape, &layer->x[0], &layer->y, &layer->dy, &layer->dx[0],
-                  layer->dx_beta[0] > 0, layer->keep));
+    struct conv_config config = {.shape = *shape,
+                                 .mode = layer->mode,
+                                 .x = layer->x[0],
+                                 .y = layer->y,
+                                 .dy = layer->dy,
+                                 .dx = layer->dx[0],
+                                 .dx_beta = layer->dx_beta[0] > 0,
+                                 .keep = layer->keep,
+                                 .work = layer->work};
+    TRY(conv_plan(&conv, &config));
     layer->self = conv;
     return STATUS_OK;
 }

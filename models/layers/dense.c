@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Fully connected layer: y[n,k] = sum c x[n,c] w[c,k] + b[k], c over (h, w, c) of the input.
-// A pointwise convolution of 1 x 1 images; kernels/conv.c merges the samples into one matrix
+// A pointwise convolution of 1 x 1 images; kernels/conv_direct.c merges the samples into one matrix
 // product.
 #include "models/layers/convolve.h"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Runs a planned convolution: packs weights, and the three loops over batch-reduce GEMM.
+// Runs a planned direct convolution: packs weights, and the three loops over batch-reduce GEMM.
 #include <string.h>
 
-#include "models/kernels/conv_private.h"
+#include "models/kernels/conv_direct.h"
 
 // One group's weights for forward: blocks of K, each (taps, C, width).
-static void pack_forward(const struct conv *conv, size_t group, const float *w, float *to)
+static void pack_forward(const struct conv_direct *conv, size_t group, const float *w, float *to)
 {
     size_t rows = conv->taps * conv->c;
     for (size_t b = 0; b < conv->k_blocks.n; b++) {
@@ -17,7 +17,7 @@ static void pack_forward(const struct conv *conv, size_t group, const float *w, 
 }
 
 // One group's weights for backward data: blocks of C, each (taps, K, width), transposed in tiles.
-static void pack_backward(const struct conv *conv, size_t group, const float *w, float *to)
+static void pack_backward(const struct conv_direct *conv, size_t group, const float *w, float *to)
 {
     enum { TILE = 16 };
     for (size_t b = 0; b < conv->c_blocks.n; b++) {
@@ -33,14 +33,9 @@ static void pack_backward(const struct conv *conv, size_t group, const float *w,
     }
 }
 
-void conv_pack(struct conv *conv, const float *w)
+void conv_direct_pack(struct conv *base, const float *w)
 {
-    if (conv->is_depthwise) {
-        conv->packed_forward = NULL;
-        conv->packed_backward = NULL;
-        conv->w = w;
-        return;
-    }
+    const struct conv_direct *conv = base->self;
     size_t floats = conv->taps * conv->c * conv->k;
     for (size_t g = 0; g < conv->shape.groups; g++) {
         pack_forward(conv, g, w, conv->packed_forward + g * floats);
@@ -50,7 +45,7 @@ void conv_pack(struct conv *conv, const float *w)
 }
 
 // Samples of the caller to images of the (perhaps merged) views.
-static size_t images_of(const struct conv *conv, size_t n)
+static size_t images_of(const struct conv_direct *conv, size_t n)
 {
     return conv->merged ? (n * conv->positions + conv->merged - 1) / conv->merged : n;
 }
@@ -85,12 +80,9 @@ static void run_blocks(const struct conv_rows *rows, const struct conv_blocks *b
                      out_base, n0, n0 + step);
 }
 
-void conv_forward(const struct conv *conv, size_t n)
+void conv_direct_forward(const struct conv *base, size_t n)
 {
-    if (conv->is_depthwise) {
-        conv_depthwise_forward(conv, n);
-        return;
-    }
+    const struct conv_direct *conv = base->self;
     const struct conv_shape *s = &conv->shape;
     const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
     size_t floats = conv->taps * conv->c * conv->k;
@@ -111,12 +103,9 @@ static void zero_rows(const struct conv_rows *rows, const struct tensor *dx, siz
                        0, dx->c * sizeof(float));
 }
 
-void conv_backward_data(const struct conv *conv, size_t n)
+void conv_direct_backward_data(const struct conv *base, size_t n)
 {
-    if (conv->is_depthwise) {
-        conv_depthwise_backward_data(conv, n);
-        return;
-    }
+    const struct conv_direct *conv = base->self;
     n = images_of(conv, n);
     const float *dy = conv->dy.at - conv->dy.halo_h * conv->dy.row - conv->dy.halo_w * conv->dy.c;
     size_t floats = conv->taps * conv->c * conv->k;
@@ -134,8 +123,8 @@ void conv_backward_data(const struct conv *conv, size_t n)
 }
 
 // dw[tap][c][k] of one group and tap, all blocks of K, images [n0, n0 + n).
-static void weights_tap(const struct conv *conv, size_t group, size_t tap, size_t n0, size_t n,
-                        float *dw)
+static void weights_tap(const struct conv_direct *conv, size_t group, size_t tap, size_t n0,
+                        size_t n, float *dw)
 {
     const struct conv_shape *s = &conv->shape;
     size_t r = tap / s->kernel_w, t = tap % s->kernel_w;
@@ -151,12 +140,9 @@ static void weights_tap(const struct conv *conv, size_t group, size_t tap, size_
     }
 }
 
-void conv_backward_weights(const struct conv *conv, size_t n, float *dw)
+void conv_direct_backward_weights(const struct conv *base, size_t n, float *dw)
 {
-    if (conv->is_depthwise) {
-        conv_depthwise_backward_weights(conv, n, dw);
-        return;
-    }
+    const struct conv_direct *conv = base->self;
     ASSERT(!conv->merged || (n * conv->positions) % conv->merged == 0);
     n = images_of(conv, n);
     for (size_t n0 = 0; n0 < n; n0 += conv->images) {

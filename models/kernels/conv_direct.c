@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+// Direct convolution through batch-reduce GEMM (design: one building block), the method that suits
+// always. Plans blocks, kernels and offsets of the three passes; conv_direct_run.c runs them.
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "comm/memory.h"
+#include "models/kernels/conv_direct.h"
+
+static size_t size_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static enum status plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
+                             size_t ldb, size_t ldc, bool trans_b, int beta)
+{
+    const size_t most = INT32_MAX;
+    CHECK(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
+          STATUS_USAGE, "convolution of %zu x %zu x %zu is too large for one kernel", m, n, k);
+    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
+    return gemm_plan(gemm, &shape);
+}
+
+static enum status rows_alloc(struct conv_rows *rows, size_t taps)
+{
+    TRY(memory_alloc(&rows->tap, taps, sizeof *rows->tap, "convolution offsets"));
+    TRY(memory_alloc(&rows->in_offset, taps, sizeof(gemm_offset), "convolution offsets"));
+    TRY(memory_alloc(&rows->w_offset[0], taps, sizeof(gemm_offset), "convolution offsets"));
+    return memory_alloc(&rows->w_offset[1], taps, sizeof(gemm_offset), "convolution offsets");
+}
+
+// Kernels of one set of rows: m-blocks of `blocks`, n columns, k channels in.
+static enum status rows_plan(struct conv_rows *rows, const struct conv_blocks *blocks, size_t k,
+                             size_t ldb, size_t ldc, int beta)
+{
+    size_t rest = blocks->total % CONV_BLOCK;
+    size_t width[2] = {CONV_BLOCK, rest};
+    for (int b = 0; b < 2; b++) {
+        if (width[b] == 0 || blocks->total < width[b] || rows->n_taps == 0)
+            continue;
+        TRY(plan_gemm(&rows->gemm[b], width[b], rows->n_columns, k, width[b], ldb, ldc, false,
+                      beta));
+        for (size_t t = 0; t < rows->n_taps; t++)
+            rows->w_offset[b][t] = rows->tap[t] * k * width[b] * sizeof(float);
+    }
+    return STATUS_OK;
+}
+
+static enum status forward_plan(struct conv_direct *conv)
+{
+    const struct conv_shape *s = &conv->shape;
+    struct conv_rows *rows = &conv->forward;
+    TRY(rows_alloc(rows, conv->taps));
+    for (size_t r = 0; r < s->kernel_h; r++)
+        for (size_t t = 0; t < s->kernel_w; t++) {
+            size_t i = rows->n_taps++;
+            rows->tap[i] = r * s->kernel_w + t;
+            rows->in_offset[i] =
+                (r * s->dilation_h * conv->x.row + t * s->dilation_w * conv->x.c) * sizeof(float);
+        }
+    rows->n_rows = conv->y.h;
+    rows->n_columns = conv->y.w;
+    rows->out_row = conv->y.row;
+    rows->in_row = s->stride_h * conv->x.row;
+    return rows_plan(rows, &conv->k_blocks, conv->c, s->stride_w * conv->x.c, conv->y.c, 0);
+}
+
+// Backward data, input pixels (a + i stride_h, b + j stride_w): each is written once, as a sum over
+// the taps that reach it. Offsets are relative to the halo's corner, so they are never negative.
+static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, size_t a, size_t b)
+{
+    const struct conv_shape *s = &conv->shape;
+    TRY(rows_alloc(rows, conv->taps));
+    for (size_t r = 0; r < s->kernel_h; r++)
+        for (size_t t = 0; t < s->kernel_w; t++) {
+            int64_t down, right;
+            if (!conv_tap_shift(a, r, s->stride_h, s->pad_h, s->dilation_h, &down) ||
+                !conv_tap_shift(b, t, s->stride_w, s->pad_w, s->dilation_w, &right))
+                continue;
+            size_t i = rows->n_taps++;
+            rows->tap[i] = r * s->kernel_w + t;
+            size_t row = (size_t)(down + (int64_t)conv->dy.halo_h);
+            size_t column = (size_t)(right + (int64_t)conv->dy.halo_w);
+            rows->in_offset[i] = (row * conv->dy.row + column * conv->dy.c) * sizeof(float);
+        }
+    rows->n_rows = conv_phase_size(conv->x.h, a, s->stride_h);
+    rows->n_columns = conv_phase_size(conv->x.w, b, s->stride_w);
+    if (rows->n_columns == 0)
+        rows->n_rows = 0;
+    rows->out_origin = a * conv->dx.row + b * conv->dx.c;
+    rows->out_row = s->stride_h * conv->dx.row;
+    rows->in_row = conv->dy.row;
+    rows->column_step = s->stride_w * conv->dx.c;
+    if (rows->n_rows == 0)
+        return STATUS_OK;
+    return rows_plan(rows, &conv->c_blocks, conv->k, conv->dy.c, rows->column_step, conv->dx_beta);
+}
+
+static enum status data_plan(struct conv_direct *conv)
+{
+    const struct conv_shape *s = &conv->shape;
+    conv->n_phases = s->stride_h * s->stride_w;
+    TRY(memory_alloc(&conv->phases, conv->n_phases, sizeof *conv->phases, "convolution phases"));
+    for (size_t a = 0; a < s->stride_h; a++)
+        for (size_t b = 0; b < s->stride_w; b++)
+            TRY(phase_plan(conv, &conv->phases[a * s->stride_w + b], a, b));
+    return STATUS_OK;
+}
+
+static enum status weights_plan(struct conv_direct *conv)
+{
+    const struct conv_shape *s = &conv->shape;
+    size_t positions = conv->y.h * conv->y.w;
+    conv->images = size_max(1, 1024 / size_max(1, positions)); // keeps both operands in cache
+    if (conv->images > conv->y.n)
+        conv->images = conv->y.n;
+    size_t n = conv->images * conv->y.h;
+    TRY(memory_alloc(&conv->dy_offset, n, sizeof(gemm_offset), "convolution offsets"));
+    TRY(memory_alloc(&conv->x_offset, n, sizeof(gemm_offset), "convolution offsets"));
+    for (size_t i = 0; i < n; i++) {
+        size_t image = i / conv->y.h, p = i % conv->y.h;
+        conv->dy_offset[i] = (image * conv->dy.image + p * conv->dy.row) * sizeof(float);
+        conv->x_offset[i] = (image * conv->x.image + p * s->stride_h * conv->x.row) * sizeof(float);
+    }
+    size_t width[2] = {CONV_BLOCK, conv->k % CONV_BLOCK};
+    for (int b = 0; b < 2; b++)
+        for (int beta = 0; beta < 2; beta++)
+            if (width[b] > 0 && conv->k >= width[b])
+                TRY(plan_gemm(&conv->weights[b][beta], width[b], conv->c, conv->y.w, conv->dy.c,
+                              s->stride_w * conv->x.c, s->out, true, beta));
+    return STATUS_OK;
+}
+
+static void view_merge(struct tensor *t, size_t width)
+{
+    size_t positions = t->n * t->h * t->w;
+    t->n = positions / width;
+    t->h = 1;
+    t->w = width;
+    t->row = t->image = width * t->c;
+}
+
+// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most 128.
+static void pointwise_merge(struct conv_direct *conv)
+{
+    const struct conv_shape *s = &conv->shape;
+    bool is_pointwise = s->kernel_h * s->kernel_w == 1 && s->stride_h * s->stride_w == 1 &&
+                        s->pad_h + s->pad_w == 0;
+    if (!is_pointwise || !tensor_is_dense(&conv->x) || !tensor_is_dense(&conv->y) ||
+        !tensor_is_dense(&conv->dy) || !tensor_is_dense(&conv->dx))
+        return;
+    conv->positions = conv->x.h * conv->x.w;
+    size_t total = conv->x.n * conv->positions;
+    conv->merged = total < 128 ? total : 128;
+    while (total % conv->merged != 0)
+        conv->merged--;
+    view_merge(&conv->x, conv->merged);
+    view_merge(&conv->y, conv->merged);
+    view_merge(&conv->dy, conv->merged);
+    view_merge(&conv->dx, conv->merged);
+}
+
+static size_t packed_floats(const struct conv_shape *s, size_t c)
+{
+    size_t weights = s->kernel_h * s->kernel_w * (c / s->groups) * s->out;
+    return (weights + 15) / 16 * 16;
+}
+
+static size_t keep_floats(const struct conv_shape *s, struct shape x, size_t n)
+{
+    (void)n;
+    return 2 * packed_floats(s, x.c);
+}
+
+static bool suits(const struct conv_shape *s, struct shape x, size_t n,
+                  const struct conv_mode *mode)
+{
+    (void)s;
+    (void)x;
+    (void)n;
+    (void)mode;
+    return true;
+}
+
+static enum status plan(struct conv *base)
+{
+    const struct conv_shape *s = &base->shape;
+    struct conv_direct *conv = NULL;
+    TRY(memory_alloc(&conv, 1, sizeof *conv, "convolution"));
+    base->self = conv;
+    *conv = (struct conv_direct){.shape = *s,
+                                 .x = base->x,
+                                 .y = base->y,
+                                 .dy = base->dy,
+                                 .dx = base->dx,
+                                 .dx_beta = base->dx_beta,
+                                 .packed_forward = base->keep,
+                                 .packed_backward = base->keep + packed_floats(s, base->x.c),
+                                 .c = base->x.c / s->groups,
+                                 .k = s->out / s->groups,
+                                 .taps = s->kernel_h * s->kernel_w};
+    pointwise_merge(conv);
+    conv->k_blocks = (struct conv_blocks){conv->k, (conv->k + CONV_BLOCK - 1) / CONV_BLOCK};
+    conv->c_blocks = (struct conv_blocks){conv->c, (conv->c + CONV_BLOCK - 1) / CONV_BLOCK};
+    TRY(forward_plan(conv));
+    TRY(weights_plan(conv));
+    return conv->dx.at ? data_plan(conv) : STATUS_OK;
+}
+
+static void rows_free(struct conv_rows *rows)
+{
+    free(rows->tap);
+    free(rows->in_offset);
+    free(rows->w_offset[0]);
+    free(rows->w_offset[1]);
+}
+
+static void direct_free(struct conv *base)
+{
+    struct conv_direct *conv = base->self;
+    if (!conv)
+        return;
+    rows_free(&conv->forward);
+    for (size_t i = 0; conv->phases && i < conv->n_phases; i++)
+        rows_free(&conv->phases[i]);
+    free(conv->phases);
+    free(conv->dy_offset);
+    free(conv->x_offset);
+    free(conv);
+}
+
+const struct conv_method conv_direct = {.name = "direct",
+                                        .suits = suits,
+                                        .keep_floats = keep_floats,
+                                        .plan = plan,
+                                        .pack = conv_direct_pack,
+                                        .forward = conv_direct_forward,
+                                        .backward_data = conv_direct_backward_data,
+                                        .backward_weights = conv_direct_backward_weights,
+                                        .free = direct_free};

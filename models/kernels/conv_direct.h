@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// The planned direct convolution, shared by conv_direct.c (plan, pack) and conv_direct_run.c
+// (loops). Private to kernels/.
+#ifndef SW2_MODELS_KERNELS_CONV_DIRECT_H
+#define SW2_MODELS_KERNELS_CONV_DIRECT_H
+
+#include "models/kernels/conv_private.h"
+#include "models/kernels/gemm.h"
+
+#define CONV_BLOCK ((size_t)64) // channels of an m-block: 4 vectors of 16 floats
+
+// Channels of one group cut into m-blocks of CONV_BLOCK and a rest.
+struct conv_blocks {
+    size_t total, n;
+};
+
+static inline size_t conv_block_width(const struct conv_blocks *blocks, size_t i)
+{
+    size_t left = blocks->total - i * CONV_BLOCK;
+    return left < CONV_BLOCK ? left : CONV_BLOCK;
+}
+
+// Forward or one phase of backward data: every output row is one batch-reduce GEMM a block.
+// Rows of the output: image n, row first_row + i * row_step, i < n_rows; their first float at
+// out_origin. The input row that tap 0's offsets count from moves by in_step a row.
+struct conv_rows {
+    struct gemm gemm[2]; // full block, rest
+    size_t n_taps;
+    size_t *tap;              // (n_taps) number of the tap in the packed weights
+    gemm_offset *w_offset[2]; // bytes into a packed block, for full and rest
+    gemm_offset *in_offset;   // bytes from the row's base
+    size_t n_rows, n_columns;
+    size_t out_origin, out_row; // floats: first element within an image, from row to row
+    size_t in_row;              // floats the base moves a row
+    size_t column_step;         // floats between columns of the output (zeroing rows without taps)
+};
+
+struct conv_direct {
+    struct conv_shape shape;
+    struct tensor x, y, dy, dx; // as the loops see them: pointwise ones may be merged
+    size_t c, k, taps;          // per group; R S
+    struct conv_blocks k_blocks, c_blocks;
+    float *packed_forward, *packed_backward; // in keep
+    struct conv_rows forward;
+    struct conv_rows *phases; // stride_h * stride_w of them; NULL: no backward data
+    size_t n_phases;
+    int dx_beta;
+    // Backward weights: [block is rest][beta]; a call sums over the rows of `images` images.
+    struct gemm weights[2][2];
+    gemm_offset *dy_offset, *x_offset;
+    size_t images;
+    // Pointwise convolutions of dense tensors see all positions of all samples as rows of `merged`
+    // positions ("images" of one row); a sample has `positions` of them. 0: not merged.
+    size_t merged, positions;
+};
+
+void conv_direct_pack(struct conv *conv, const float *w);
+void conv_direct_forward(const struct conv *conv, size_t n);
+void conv_direct_backward_data(const struct conv *conv, size_t n);
+void conv_direct_backward_weights(const struct conv *conv, size_t n, float *dw);
+
+#endif
