@@ -57,14 +57,12 @@ enum status gemm_plan(struct gemm *gemm, const struct gemm_shape *shape)
     case GEMM_XSMM:
         if (gemm_xsmm_plan(gemm))
             return STATUS_OK;
-        gemm_blas_plan(gemm); // a shape its JIT refuses
-        return STATUS_OK;
+        return gemm_blas_plan(gemm); // a shape its JIT refuses
     case GEMM_REF:
         gemm_ref_plan(gemm);
         return STATUS_OK;
     default:
-        gemm_blas_plan(gemm);
-        return STATUS_OK;
+        return gemm_blas_plan(gemm);
     }
 }
 

@@ -8,8 +8,9 @@
 bool gemm_xsmm_is_usable(void);         // built in, and its JIT knows this machine
 bool gemm_xsmm_plan(struct gemm *gemm); // false: the JIT refuses the shape
 const char *gemm_xsmm_version(void);    // "LIBXSMM 1.17" or "no LIBXSMM"
-void gemm_blas_plan(struct gemm *gemm); // any shape
-const char *gemm_blas_version(void);    // "OpenBLAS 0.3.21 (SkylakeX)"
-void gemm_ref_plan(struct gemm *gemm);  // any shape
+// Any shape. Both load OpenBLAS at the first call, for the instruction set then in force.
+enum status gemm_blas_plan(struct gemm *gemm); // STATUS_ERROR: no OpenBLAS, with the loader's words
+const char *gemm_blas_version(void);           // "OpenBLAS 0.3.21 (SkylakeX)" or "no OpenBLAS"
+void gemm_ref_plan(struct gemm *gemm);         // any shape
 
 #endif
