@@ -11,7 +11,7 @@ packages_build=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 packages_test=(libcmocka-dev)
 packages_ci=(clang) # gcc brings its own sanitizers
 packages_data=(dataset-fashion-mnist)
-packages_bench=(python3-torch)
+packages_bench=(python3-torch python3-torchvision libdnnl-dev)
 
 package_is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
