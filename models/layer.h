@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "comm/laps.h"
 #include "comm/options.h"
 #include "models/kernels/conv.h"
 #include "models/tensor.h"
@@ -66,6 +67,17 @@ struct pass {
     uint64_t seed; // random numbers: (seed, RANDOM_DROPOUT, epoch, row, layer << 20 | element / 4)
     uint32_t epoch;
     const uint64_t *row; // (n) row numbers in the data set
+    struct laps *laps;   // times of a profile, of at least model_n_slots slots; NULL: none
+};
+
+// Parts of a layer's work that a profile tells apart.
+enum layer_part {
+    PART_PREPARE,
+    PART_FORWARD,
+    PART_FUSED,    // bias and ReLU that a convolution does beside its products, both ways
+    PART_WEIGHTS,  // backward of convolutions: gradient of the weights
+    PART_BACKWARD, // everything else of backward; of convolutions: gradient of x
+    LAYER_PARTS
 };
 
 struct layer {
@@ -103,6 +115,7 @@ struct layer_ops {
     size_t n_options, args_size;
     int min_x, max_x; // inputs
     bool mutates_dy;  // backward masks dy in place when relu is fused
+    bool marks_laps;  // forward and backward call layer_lap for their parts
 
     // From x[i].{n,h,w,c}: sets y.{h,w,c}, params, halos, keep, work, flops. STATUS_USAGE naming
     // layer and shapes.
@@ -125,6 +138,13 @@ const char *const *layer_names(size_t *n); // for names_nearest
 
 #define LAYER_FAIL(layer, format, ...)                                                             \
     FAIL(STATUS_USAGE, "layer '%s' (line %d): " format, (layer)->name, (layer)->line, __VA_ARGS__)
+
+// Ends a part's work for the profile: the time since the last lap is its own.
+static inline void layer_lap(const struct layer *layer, const struct pass *pass,
+                             enum layer_part part)
+{
+    laps_mark(pass->laps, (size_t)layer->index * LAYER_PARTS + part);
+}
 
 static inline const float *layer_param(const struct layer *layer, const struct pass *pass, int i)
 {

@@ -167,6 +167,11 @@ size_t model_n_layers(const struct model *model)
     return model->graph.network.n;
 }
 
+size_t model_n_slots(const struct model *model)
+{
+    return model->graph.network.n * LAYER_PARTS + MODEL_LAPS;
+}
+
 const struct layer *model_layer(const struct model *model, size_t i)
 {
     return &model->graph.layers[i];
@@ -249,12 +254,28 @@ enum status model_init_params(const struct model *model, uint64_t seed, float *p
     return STATUS_OK;
 }
 
-void model_prepare(struct model *model, const float *params)
+void model_prepare(struct model *model, const float *params, struct laps *laps)
 {
     struct graph *graph = &model->graph;
     for (size_t i = 0; i < graph->network.n; i++)
-        if (!graph->is_skipped[i] && graph->layers[i].ops->prepare)
+        if (!graph->is_skipped[i] && graph->layers[i].ops->prepare) {
             graph->layers[i].ops->prepare(&graph->layers[i], params);
+            laps_mark(laps, i * LAYER_PARTS + PART_PREPARE);
+        }
+}
+
+static void layer_forward(struct layer *layer, const struct pass *pass)
+{
+    layer->ops->forward(layer, pass);
+    if (!layer->ops->marks_laps)
+        layer_lap(layer, pass, PART_FORWARD);
+}
+
+static void layer_backward(struct layer *layer, const struct pass *pass)
+{
+    layer->ops->backward(layer, pass);
+    if (!layer->ops->marks_laps)
+        layer_lap(layer, pass, PART_BACKWARD);
 }
 
 void model_forward(struct model *model, const struct pass *pass, const float *x)
@@ -263,9 +284,10 @@ void model_forward(struct model *model, const struct pass *pass, const float *x)
     struct tensor from = tensor_of(pass->n, tensor_shape(&model->input), 0, 0);
     from.at = (float *)(uintptr_t)x; // rows_copy only reads it
     rows_copy(&from, &model->input, pass->n);
+    laps_mark(pass->laps, model_slot(model, MODEL_INPUT));
     for (size_t i = 0; i < graph->network.n; i++)
         if (!graph->is_skipped[i])
-            graph->layers[i].ops->forward(&graph->layers[i], pass);
+            layer_forward(&graph->layers[i], pass);
 }
 
 void model_loss_eval(struct model *model, const struct pass *pass, const void *target,
@@ -276,6 +298,7 @@ void model_loss_eval(struct model *model, const struct pass *pass, const void *t
                           is_gradient ? &model->loss_dy : NULL, metrics);
     if (is_gradient && model->loss_memory)
         rows_copy(&model->loss_dy, &last->dy, pass->n);
+    laps_mark(pass->laps, model_slot(model, MODEL_LOSS));
 }
 
 void model_backward(struct model *model, const struct pass *pass,
@@ -286,12 +309,16 @@ void model_backward(struct model *model, const struct pass *pass,
         struct layer *layer = &graph->layers[i];
         if (!graph->has_backward[i])
             continue;
-        layer->ops->backward(layer, pass);
-        if (hook && layer->n_params > 0)
+        layer_backward(layer, pass);
+        if (hook && layer->n_params > 0) {
             hook(context, layer->param[0].offset);
+            laps_mark(pass->laps, model_slot(model, MODEL_HOOK));
+        }
     }
-    if (hook)
-        hook(context, 0);
+    if (!hook)
+        return;
+    hook(context, 0);
+    laps_mark(pass->laps, model_slot(model, MODEL_HOOK));
 }
 
 const struct tensor *model_output(const struct model *model)

@@ -58,8 +58,8 @@ size_t model_params(const struct model *model, const struct model_param **params
 // Initial weights from the seed, into params (model_floats), padding zero.
 enum status model_init_params(const struct model *model, uint64_t seed, float *params);
 
-// Once after each change of params, before forward.
-void model_prepare(struct model *model, const float *params);
+// Once after each change of params, before forward. laps: as in struct pass, may be NULL.
+void model_prepare(struct model *model, const float *params, struct laps *laps);
 
 // x: (n, h, w, c) dense. pass->n samples.
 void model_forward(struct model *model, const struct pass *pass, const float *x);
@@ -74,5 +74,23 @@ void model_backward(struct model *model, const struct pass *pass,
 const struct tensor *model_output(const struct model *model); // logits of the last forward, dense
 // d(loss)/d(input) after model_backward, where config.input_gradient asked for it; else at == NULL.
 const struct tensor *model_input_gradient(const struct model *model);
+
+// What a clock of laps (comm/laps.h) in pass->laps learns. Its slots: layer i, part p at
+// i * LAYER_PARTS + p; behind them those of the whole model; model_n_slots in all.
+enum model_lap {
+    MODEL_INPUT, // copy of the samples into the first tensor
+    MODEL_LOSS,
+    MODEL_HOOK, // the caller's
+    MODEL_LAPS
+};
+size_t model_n_slots(const struct model *model);
+static inline size_t model_slot(const struct model *model, enum model_lap lap)
+{
+    return model_n_slots(model) - MODEL_LAPS + lap;
+}
+// Arithmetic of a part, one sample, and the bytes of a part's operands, each counted once, one
+// grain (0: not known, or the part does not exist).
+double model_part_flops(const struct layer *layer, enum layer_part part);
+double model_part_bytes(const struct layer *layer, enum layer_part part);
 
 #endif

@@ -90,7 +90,7 @@ static void case_open(struct golden_case *c)
     for (size_t i = 0; i < n; i++)
         rows[i] = i;
     c->pass = (struct pass){.n = n, .params = c->m.params, .seed = SEED, .row = rows};
-    model_prepare(c->m.model, c->m.params);
+    model_prepare(c->m.model, c->m.params, NULL);
 }
 
 static void case_close(struct golden_case *c)

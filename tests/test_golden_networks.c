@@ -161,7 +161,7 @@ static double step_run(struct run *run, size_t step)
 {
     double loss = 0;
     batch_fill(run, step % run->n_batches);
-    model_prepare(run->m.model, run->m.params);
+    model_prepare(run->m.model, run->m.params, NULL);
     for (size_t grain = 0; grain < run->n_grains; grain++)
         loss += grain_run(run, grain);
     weights_update(run);

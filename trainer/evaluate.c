@@ -114,7 +114,7 @@ static enum status chunks_run(struct evaluator *e, const float *params, evaluato
 enum status evaluator_run(struct evaluator *e, const float *params, double *sums,
                           evaluator_each *each, void *context)
 {
-    model_prepare(e->model, params);
+    model_prepare(e->model, params, NULL);
     TRY(group_agree(e->group, chunks_run(e, params, each, context)));
     group_allgatherv(e->group, e->mine, e->counts, e->all);
     for (int m = 0; m < e->n_metrics; m++) {

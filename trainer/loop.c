@@ -126,7 +126,7 @@ static enum status step_run(struct loop *l, bool *save_due)
     reduce_wait(s->reduce);
     TRY(step_agree(l, status, save_due));
     TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, l->global), l->global));
-    model_prepare(s->model, s->params);
+    model_prepare(s->model, s->params, NULL);
     l->global++;
     l->step++;
     l->epoch_steps++;
@@ -423,7 +423,7 @@ static enum status loop_start(struct loop *l)
         status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
                               l->global);
     TRY(group_agree(s->group, status));
-    model_prepare(s->model, s->params);
+    model_prepare(s->model, s->params, NULL);
     if (l->global >= s->steps) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
                  "--out starts anew",

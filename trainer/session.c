@@ -157,7 +157,7 @@ enum status session_evaluate(struct session *s, double *metrics)
     }
     TRY(evaluator_run(s->evaluator, weights, metrics, NULL, NULL));
     if (s->ema)
-        model_prepare(s->model, s->params);
+        model_prepare(s->model, s->params, NULL);
     for (int i = 0; i < model_loss(s->model)->ops->n_metrics; i++)
         metrics[i] /= (double)dataset_rows(s->test_set);
     return STATUS_OK;

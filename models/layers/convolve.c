@@ -56,9 +56,12 @@ void convolve_prepare(struct layer *layer, const float *params)
 void convolve_forward(struct layer *layer, const struct pass *pass)
 {
     conv_forward(layer->self, pass->n);
+    layer_lap(layer, pass, PART_FORWARD);
     const float *bias = layer->n_params > 1 ? layer_param(layer, pass, 1) : NULL;
-    if (bias || layer->relu)
-        rows_bias(&layer->y, pass->n, bias, layer->relu);
+    if (!bias && !layer->relu)
+        return;
+    rows_bias(&layer->y, pass->n, bias, layer->relu);
+    layer_lap(layer, pass, PART_FUSED);
 }
 
 void convolve_backward(struct layer *layer, const struct pass *pass)
@@ -67,10 +70,16 @@ void convolve_backward(struct layer *layer, const struct pass *pass)
         rows_relu_mask(&layer->y, &layer->dy, pass->n);
     if (layer->n_params > 1)
         rows_channel_sum(&layer->dy, pass->n, layer_grad(layer, pass, 1));
-    if (layer->param[0].kind != PARAM_FROZEN)
+    if (layer->relu || layer->n_params > 1)
+        layer_lap(layer, pass, PART_FUSED);
+    if (layer->param[0].kind != PARAM_FROZEN) {
         conv_backward_weights(layer->self, pass->n, layer_grad(layer, pass, 0));
-    if (layer->dx[0].at)
+        layer_lap(layer, pass, PART_WEIGHTS);
+    }
+    if (layer->dx[0].at) {
         conv_backward_data(layer->self, pass->n);
+        layer_lap(layer, pass, PART_BACKWARD);
+    }
 }
 
 void convolve_free(struct layer *layer)

@@ -153,6 +153,7 @@ const struct layer_ops layer_filterbank = {
     .min_x = 1,
     .max_x = 1,
     .mutates_dy = true,
+    .marks_laps = true,
     .shape = shape,
     .plan = plan,
     .prepare = convolve_prepare,
