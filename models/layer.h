@@ -108,6 +108,13 @@ struct layer {
         self; // planned data (kernels, offsets), allocated in shape() or plan(), released by free()
 };
 
+// Bits. A layer's test fills what it spares with NaN before backward.
+enum layer_spares {
+    SPARES_X = 1,    // the values of x
+    SPARES_Y = 2,    // the values of y, but for the mask of a fused ReLU
+    SPARES_MASK = 4, // with SPARES_Y: finds that mask without y
+};
+
 struct layer_ops {
     const char *name;             // recipe key: "conv"
     const char *help;             // one line
@@ -115,6 +122,7 @@ struct layer_ops {
     size_t n_options, args_size;
     int min_x, max_x; // inputs
     bool mutates_dy;  // backward masks dy in place when relu is fused
+    unsigned spares;  // enum layer_spares: what backward does not read, so that it need not stay
     bool marks_laps;  // forward and backward call layer_lap for their parts
 
     // From x[i].{n,h,w,c}: sets y.{h,w,c}, params, halos, keep, work, flops. STATUS_USAGE naming

@@ -68,6 +68,7 @@ const struct layer_ops layer_add = {
     .help = "sum of inputs of one shape",
     .min_x = 2,
     .max_x = LAYER_INPUTS_MAX,
+    .spares = SPARES_X | SPARES_Y,
     .mutates_dy = true,
     .shape = add_shape,
     .forward = add_forward,

@@ -35,6 +35,7 @@ const struct layer_ops layer_avgpool = {
     .args_size = sizeof(struct pool_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .shape = avgpool_shape,
     .forward = avgpool_forward,
     .backward = avgpool_backward,

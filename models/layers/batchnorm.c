@@ -133,6 +133,7 @@ const struct layer_ops layer_batchnorm = {
     .args_size = sizeof(struct batchnorm_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_Y | SPARES_MASK,
     .shape = batchnorm_shape,
     .forward = batchnorm_forward,
     .backward = batchnorm_backward,

@@ -49,6 +49,7 @@ const struct layer_ops layer_concat = {
     .help = "channels of all inputs, one after another",
     .min_x = 2,
     .max_x = LAYER_INPUTS_MAX,
+    .spares = SPARES_X | SPARES_Y,
     .shape = concat_shape,
     .forward = concat_forward,
     .backward = concat_backward,

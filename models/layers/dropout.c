@@ -125,6 +125,7 @@ const struct layer_ops layer_dropout = {
     .args_size = sizeof(struct dropout_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .shape = dropout_shape,
     .forward = dropout_forward,
     .backward = dropout_backward,

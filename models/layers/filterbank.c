@@ -152,6 +152,7 @@ const struct layer_ops layer_filterbank = {
     .args_size = sizeof(struct filterbank_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .mutates_dy = true,
     .marks_laps = true,
     .shape = shape,

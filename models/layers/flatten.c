@@ -39,6 +39,7 @@ const struct layer_ops layer_flatten = {
     .help = "(h, w, c) to a vector",
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .shape = flatten_shape,
     .forward = flatten_forward,
     .backward = flatten_backward,

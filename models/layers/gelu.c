@@ -30,6 +30,7 @@ const struct layer_ops layer_gelu = {
     .help = "x Phi(x), exact form (Hendrycks and Gimpel 2016)",
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_Y,
     .shape = gelu_shape,
     .forward = gelu_forward,
     .backward = gelu_backward,

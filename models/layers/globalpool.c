@@ -37,6 +37,7 @@ const struct layer_ops layer_globalpool = {
     .help = "mean over all positions of each channel",
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .shape = globalpool_shape,
     .forward = globalpool_forward,
     .backward = globalpool_backward,

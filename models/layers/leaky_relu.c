@@ -48,6 +48,7 @@ const struct layer_ops layer_leaky_relu = {
     .args_size = sizeof(struct leaky_relu_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_Y,
     .shape = leaky_relu_shape,
     .forward = leaky_relu_forward,
     .backward = leaky_relu_backward,

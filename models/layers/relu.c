@@ -31,6 +31,7 @@ const struct layer_ops layer_relu = {
     .help = "max(0, x)",
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X,
     .shape = relu_shape,
     .forward = relu_forward,
     .backward = relu_backward,

@@ -30,6 +30,7 @@ const struct layer_ops layer_silu = {
     .help = "x sigmoid(x)",
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_Y,
     .shape = silu_shape,
     .forward = silu_forward,
     .backward = silu_backward,

@@ -79,6 +79,7 @@ const struct layer_ops layer_subsample = {
     .args_size = sizeof(struct subsample_args),
     .min_x = 1,
     .max_x = 1,
+    .spares = SPARES_X | SPARES_Y,
     .shape = subsample_shape,
     .forward = subsample_forward,
     .backward = subsample_backward,

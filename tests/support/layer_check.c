@@ -279,6 +279,37 @@ static void accumulation_check(const struct run *zero, const struct layer_case *
     run_close(&hidden);
 }
 
+static void nan_fill(const struct tensor *t)
+{
+    for (size_t n = 0; n < t->n; n++)
+        for (size_t h = 0; h < t->h; h++)
+            for (size_t i = 0; i < t->w * t->c; i++)
+                tensor_row(t, n, h)[i] = NAN;
+}
+
+// What the layer says backward does not read is really not read.
+static void spares_check(const struct run *whole, const struct layer_case *c,
+                         struct layer_bench_options options)
+{
+    struct run r;
+    run_open(&r, c, options);
+    forward_check(&r, true);
+    const struct layer *layer = &r.bench.layer;
+    const unsigned spares = layer->ops->spares;
+    for (int i = 0; (spares & SPARES_X) && i < c->n_x; i++)
+        nan_fill(&layer->x[i]);
+    if ((spares & SPARES_MASK) || ((spares & SPARES_Y) && !options.relu))
+        nan_fill(&layer->y);
+    layer_bench_backward(&r.bench);
+    for (int i = 0; i < c->n_x; i++) {
+        r.dx[i] = layer_bench_dense(&r.bench, &layer->dx[i], "dx");
+        close_compare(&r, "dx without what is spared", r.dx[i], whole->dx[i], whole->n_x[i], 0);
+    }
+    if (memcmp(r.bench.grads, whole->bench.grads, whole->bench.floats * sizeof(float)) != 0)
+        fail_msg("%s %s: backward reads what ops->spares says it does not", c->layer, c->options);
+    run_close(&r);
+}
+
 static bool has_state(const struct layer *layer)
 {
     for (int i = 0; i < layer->n_params; i++)
@@ -353,6 +384,7 @@ static void variant_check(const struct layer_case *c, struct layer_bench_options
     close_compare(&again, "y of a second run", again.y, r.y, r.n_y, 0);
     run_close(&again);
     accumulation_check(&r, c, options);
+    spares_check(&r, c, options);
     if (!has_state(&r.bench.layer))
         parts_check(&r, c, options);
     gradients_check(&r); // last: leaves the naive y disturbed
