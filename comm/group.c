@@ -11,10 +11,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comm/doubling.h"
 #include "comm/group_private.h"
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "comm/rehearsal.h"
 
 size_t group_chunk_bytes = (size_t)1 << 30;
 
@@ -32,7 +34,7 @@ static struct {
     MPI_Comm comm;   // everyday collectives
     MPI_Comm finish; // used once, by group_finish, so that it can't meet another collective
     int *codes;      // (size)
-    int *counts, *displacements;
+    int *counts, *displacements; // (size), (size + 1)
     struct error_record record;
     int error_rank; // of the last agreed error, -1: none
     enum status agreed;
@@ -94,7 +96,8 @@ static int launcher_tasks(void)
 
 static int has_process_manager(void)
 {
-    return getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE") || getenv("PMIX_RANK");
+    return rehearsal_is_built() || getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE") ||
+           getenv("PMIX_RANK");
 }
 
 static enum status fail_lonely(int tasks)
@@ -131,7 +134,7 @@ static enum status start_mpi(int *argc, char ***argv)
     size_t size = (size_t)group->size;
     if (memory_alloc(&self.codes, size, sizeof(int), "ranks' status codes") != STATUS_OK ||
         memory_alloc(&self.counts, size, sizeof(int), "ranks' counts") != STATUS_OK ||
-        memory_alloc(&self.displacements, size, sizeof(int), "ranks' offsets") != STATUS_OK)
+        memory_alloc(&self.displacements, size + 1, sizeof(int), "ranks' offsets") != STATUS_OK)
         group_abort(group, STATUS_ERROR);
     CHECK(provided >= MPI_THREAD_FUNNELED, STATUS_ERROR,
           "this MPI has no thread support (level %d), expected MPI_THREAD_FUNNELED", provided);
@@ -393,12 +396,17 @@ void group_allgatherv(struct group *group, const void *mine, const size_t *count
         gather_long(group, mine, counts, 0, all);
         return;
     }
-    for (int rank = 0, offset = 0; rank < group->size; rank++) {
+    for (int rank = 0; rank < group->size; rank++) {
         self.counts[rank] = narrow(counts[rank]);
-        self.displacements[rank] = offset;
-        offset += self.counts[rank];
+        self.displacements[rank + 1] = self.displacements[rank] + self.counts[rank];
     }
     int in_place = mine == (char *)all + before;
+    if ((group->size & (group->size - 1)) == 0) {
+        if (!in_place)
+            memmove((char *)all + before, mine, counts[group->rank]);
+        MPI_CHECK(group, doubling_allgather, all, self.displacements, MPI_BYTE, self.comm);
+        return;
+    }
     MPI_CHECK(group, MPI_Allgatherv, in_place ? MPI_IN_PLACE : mine, narrow(counts[group->rank]),
               MPI_BYTE, all, self.counts, self.displacements, MPI_BYTE, self.comm);
 }

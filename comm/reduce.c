@@ -8,56 +8,16 @@
 // (left child += right child), for that range, while it is in cache.
 #include "comm/reduce.h"
 
-#include <limits.h>
 #include <mpi.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/group_private.h"
 #include "comm/isa.h"
 #include "comm/memory.h"
-#include "comm/reduce_private.h"
+#include "comm/reduce_state.h"
 
 #define FOLD_FLOATS ((size_t)4096) // a piece of each operand that stays in the first-level cache
-
-struct bucket {
-    int pending;       // requests under way
-    int round;         // of halving
-    bool is_done;      // this rank's slice holds the sum
-    size_t own_before; // floats of this rank's slices in the buckets before (staging)
-};
-
-struct reduce {
-    struct group *group;
-    struct reduce_plan plan;
-    void (*add)(float *restrict a, const float *restrict b, size_t n);
-    float *vectors;              // (n_buffers, n)
-    float *staged;               // (n_requests that receive, own slices); not for halving
-    float **parts;               // (n_all_nodes): where this bucket's slice of each node is
-    struct reduce_node *nodes;   // (n_all_nodes): left to right
-    struct reduce_merge *merges; // (n_all_nodes - 1)
-    struct span *spans;          // slices of all ranks
-    size_t *spans_first;         // (size + 1): where those of a rank begin
-    struct bucket *buckets;
-    MPI_Request *requests; // (n_buckets, n_requests)
-    int *indices;          // (n_buckets * n_requests), for Testsome
-    int *counts, *displacements;
-    double *packed; // (n / SPAN_BLOCK)
-    MPI_Comm comm;
-    MPI_Datatype block; // SPAN_BLOCK floats: counts of blocks fit MPI's int up to 2 TiB
-
-    // The step in hand.
-    int n_grains;    // finished
-    int depth;       // nodes on the stack
-    int n_merged;    // how many of them the current grain completes
-    bool is_open;    // a grain is in the works
-    size_t position; // its values from here on are folded
-    size_t begun;    // buckets whose sum has begun
-    size_t done;     // all buckets before this one are done
-};
-
-#define MPI_CHECK(reduce, call, ...) group_check((reduce)->group, call(__VA_ARGS__), #call)
 
 static void add_base(float *restrict a, const float *restrict b, size_t n)
 {
@@ -84,17 +44,6 @@ static void choose_add(struct reduce *reduce)
 #endif
 }
 
-static int narrow(size_t n)
-{
-    ASSERT(n <= INT_MAX);
-    return (int)n;
-}
-
-static int blocks_of(size_t floats)
-{
-    return narrow(floats / SPAN_BLOCK);
-}
-
 static float *buffer_at(const struct reduce *reduce, int buffer, size_t offset)
 {
     return reduce->vectors + (size_t)buffer * reduce->plan.n + offset;
@@ -114,7 +63,7 @@ static enum status alloc_parallel(struct reduce *reduce)
     TRY(memory_alloc(&reduce->requests, requests, sizeof(MPI_Request), "MPI requests"));
     TRY(memory_alloc(&reduce->indices, requests, sizeof(int), "MPI request numbers"));
     TRY(memory_alloc(&reduce->counts, size, sizeof(int), "counts of the all-gather"));
-    TRY(memory_alloc(&reduce->displacements, size, sizeof(int), "offsets of the all-gather"));
+    TRY(memory_alloc(&reduce->displacements, size + 1, sizeof(int), "offsets of the all-gather"));
     TRY(memory_alloc(&reduce->packed, plan->n / SPAN_BLOCK, sizeof(double), "sums of blocks"));
     return STATUS_OK;
 }
@@ -206,30 +155,6 @@ void reduce_free(struct reduce *reduce)
 
 // Sums across ranks.
 
-static int tag_of(const struct reduce *reduce, size_t b, int slot)
-{
-    return narrow(b * reduce->plan.n_tags + (size_t)slot);
-}
-
-static MPI_Request *next_request(struct reduce *reduce, size_t b)
-{
-    return reduce->requests + b * reduce->plan.n_requests + reduce->buckets[b].pending++;
-}
-
-static void receive(struct reduce *reduce, size_t b, int slot, float *at, size_t floats, int from)
-{
-    if (floats > 0)
-        MPI_CHECK(reduce, MPI_Irecv, at, blocks_of(floats), reduce->block, from,
-                  tag_of(reduce, b, slot), reduce->comm, next_request(reduce, b));
-}
-
-static void send(struct reduce *reduce, size_t b, int slot, const float *at, size_t floats, int to)
-{
-    if (floats > 0)
-        MPI_CHECK(reduce, MPI_Isend, at, blocks_of(floats), reduce->block, to,
-                  tag_of(reduce, b, slot), reduce->comm, next_request(reduce, b));
-}
-
 // Halving: the half that this rank keeps comes from the partner into buffer 1, at its own place:
 // that buffer's values there have been folded already, and padding stays zero.
 static void begin_round(struct reduce *reduce, size_t b)
@@ -240,8 +165,10 @@ static void begin_round(struct reduce *reduce, size_t b)
         int upper = plan->rank >> bucket->round & 1, partner = plan->rank ^ 1 << bucket->round;
         struct span range = reduce_halved(reduce_bucket(plan, b), plan->rank, bucket->round);
         struct span keep = reduce_half(range, upper), give = reduce_half(range, !upper);
-        receive(reduce, b, bucket->round, buffer_at(reduce, 1, keep.offset), keep.count, partner);
-        send(reduce, b, bucket->round, buffer_at(reduce, 0, give.offset), give.count, partner);
+        reduce_receive(reduce, b, bucket->round, buffer_at(reduce, 1, keep.offset), keep.count,
+                       partner);
+        reduce_send(reduce, b, bucket->round, buffer_at(reduce, 0, give.offset), give.count,
+                    partner);
         if (bucket->pending > 0)
             return;
     }
@@ -282,13 +209,13 @@ static void begin_exchange(struct reduce *reduce, size_t b)
     locate_parts(reduce, b);
     for (int node = 0; node < plan->n_all_nodes; node++)
         if (reduce->nodes[node].owner != plan->rank)
-            receive(reduce, b, reduce->nodes[node].index, reduce->parts[node], own.count,
-                    reduce->nodes[node].owner);
+            reduce_receive(reduce, b, reduce->nodes[node].index, reduce->parts[node], own.count,
+                           reduce->nodes[node].owner);
     for (int step = 1; step < plan->size; step++) { // not all to rank 0 first
         int to = (plan->rank + step) % plan->size;
         struct span slice = reduce_slice(plan, b, to);
         for (int node = 0; node < plan->n_nodes; node++)
-            send(reduce, b, node, buffer_at(reduce, node, slice.offset), slice.count, to);
+            reduce_send(reduce, b, node, buffer_at(reduce, node, slice.offset), slice.count, to);
     }
     reduce->buckets[b].is_done = reduce->buckets[b].pending == 0;
 }
@@ -330,7 +257,7 @@ static void progress(struct reduce *reduce, bool is_waiting)
     if (reduce->done == reduce->begun)
         return;
     size_t first = reduce->done;
-    int n = narrow((reduce->begun - first) * per_bucket), n_done = 0;
+    int n = reduce_narrow((reduce->begun - first) * per_bucket), n_done = 0;
     MPI_Request *requests = reduce->requests + first * per_bucket;
     if (is_waiting)
         MPI_CHECK(reduce, MPI_Waitsome, n, requests, &n_done, reduce->indices, MPI_STATUSES_IGNORE);
@@ -430,57 +357,4 @@ size_t reduce_slices(const struct reduce *reduce, int rank, const struct span **
 {
     *spans = reduce->spans + reduce->spans_first[rank];
     return reduce->spans_first[rank + 1] - reduce->spans_first[rank];
-}
-
-// Sharing.
-
-void reduce_allgather(struct reduce *reduce, float *vector)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    for (size_t b = 0; plan->size > 1 && b < plan->n_buckets; b++) {
-        size_t begin = reduce_bucket(plan, b).offset;
-        for (int rank = 0; rank < plan->size; rank++) {
-            struct span slice = reduce_slice(plan, b, rank);
-            reduce->counts[rank] = blocks_of(slice.count);
-            reduce->displacements[rank] = blocks_of(slice.offset - begin);
-        }
-        MPI_CHECK(reduce, MPI_Allgatherv, MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector + begin,
-                  reduce->counts, reduce->displacements, reduce->block, reduce->comm);
-    }
-}
-
-// Copies a rank's blocks between their places and its part of the packed array.
-static void copy_blocks(struct reduce *reduce, int rank, double *blocks, bool is_pack)
-{
-    const struct span *spans;
-    size_t n = reduce_slices(reduce, rank, &spans);
-    double *packed = reduce->packed + reduce->displacements[rank];
-    for (size_t i = 0; i < n; i++) {
-        size_t count = spans[i].count / SPAN_BLOCK;
-        double *at = blocks + spans[i].offset / SPAN_BLOCK;
-        memcpy(is_pack ? packed : at, is_pack ? at : packed, count * sizeof *at);
-        packed += count;
-    }
-}
-
-void reduce_allgather_blocks(struct reduce *reduce, double *blocks)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    if (plan->size == 1 || plan->n == 0)
-        return;
-    for (int rank = 0, before = 0; rank < plan->size; rank++) {
-        const struct span *spans;
-        size_t n = reduce_slices(reduce, rank, &spans), floats = 0;
-        for (size_t i = 0; i < n; i++)
-            floats += spans[i].count;
-        reduce->counts[rank] = blocks_of(floats);
-        reduce->displacements[rank] = before;
-        before += reduce->counts[rank];
-    }
-    copy_blocks(reduce, plan->rank, blocks, true);
-    MPI_CHECK(reduce, MPI_Allgatherv, MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, reduce->packed,
-              reduce->counts, reduce->displacements, MPI_DOUBLE, reduce->comm);
-    for (int rank = 0; rank < plan->size; rank++)
-        if (rank != plan->rank)
-            copy_blocks(reduce, rank, blocks, false);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "comm/memory.h"
+#include "comm/rehearsal.h"
 #include "data/loader_private.h"
 
 #define SLOTS_AUTO 4
@@ -20,7 +21,7 @@ struct loader {
     struct loader_slot *slot;
     size_t slots;
     pthread_t thread;
-    bool is_running; // a thread is there to be joined
+    bool is_running; // a thread is there to be joined; with one slot: loader_seek was called
     bool is_held;    // the consumer holds the slot at `taken`
     double waited;
     // Under the mutex from here on. Counts since the thread's start; slot of count i: i % slots.
@@ -34,6 +35,8 @@ struct loader {
 
 static size_t slots_of(const struct loader_config *config)
 {
+    if (rehearsal_is_built()) // simulated ranks share one thread
+        return 1;
     return config->slots ? config->slots : SLOTS_AUTO;
 }
 
@@ -94,7 +97,7 @@ enum status loader_init(struct loader **out, const struct loader_config *config)
 
 static void thread_stop(struct loader *loader)
 {
-    if (!loader->is_running)
+    if (!loader->is_running || loader->slots == 1)
         return;
     pthread_mutex_lock(&loader->mutex);
     loader->must_stop = true;
@@ -177,7 +180,8 @@ enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step)
     loader->is_held = loader->must_stop = false;
     loader->status = STATUS_OK;
     loader_fill_seek(&loader->fill, epoch, step);
-    return thread_start(loader);
+    loader->is_running = loader->slots == 1;
+    return loader->is_running ? STATUS_OK : thread_start(loader);
 }
 
 // ---- the consumer
@@ -189,9 +193,29 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+// Without a thread: makes the next item now; false: that failed, now or before.
+static bool item_make(struct loader *loader)
+{
+    if (loader->status != STATUS_OK)
+        return false;
+    if (loader->made > 0 && loader->slot->n == 0)
+        return true; // the end, again
+    double begin = now();
+    loader->status = loader_fill_next(&loader->fill, loader->slot);
+    loader->waited += now() - begin;
+    if (loader->status != STATUS_OK) {
+        snprintf(loader->text, sizeof loader->text, "%s", error_text());
+        return false;
+    }
+    loader->made++;
+    return true;
+}
+
 // Gives the held slot back and waits for the next; false: the thread has failed.
 static bool item_wait(struct loader *loader)
 {
+    if (loader->slots == 1)
+        return item_make(loader);
     pthread_mutex_lock(&loader->mutex);
     if (loader->is_held) {
         loader->taken++;

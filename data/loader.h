@@ -28,7 +28,7 @@ struct loader_config {
     size_t chunk;                        // evaluation: rows an item
     int first_grain, n_grains;           // training: this rank's run of grains
     uint64_t first_chunk, n_chunks;      // evaluation: this rank's chunks (n_chunks may be 0)
-    size_t slots;                        // items prepared ahead; 0: default 4
+    size_t slots; // items prepared ahead; 0: default 4; 1: no thread, each is made when asked for
     uint64_t seed;
 };
 

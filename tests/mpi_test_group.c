@@ -134,8 +134,10 @@ static enum status check_agreement(struct group *group, unsigned failed, unsigne
 
 static enum status check_all(struct group *group)
 {
+    enum status status = check_collectives(group); // in one message each
     group_chunk_bytes = CHUNK;
-    enum status status = check_collectives(group);
+    if (status == STATUS_OK)
+        status = check_collectives(group);
     if (status != STATUS_OK)
         group_abort(group, status); // the others are in some collective
     for (unsigned failed = 0; failed < 256; failed = failed * 3 / 2 + 1)

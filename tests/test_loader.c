@@ -238,18 +238,19 @@ static void test_evaluation(void **state)
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
         size_t chunk = chunks[i];
         uint64_t n = (101 + chunk - 1) / chunk;
-        // All of them; the second half; none, at the end.
+        // All of them; the second half; none, at the end; with a thread and without.
         const uint64_t first[3] = {0, n / 2, n}, count[3] = {n, n - n / 2, 0};
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k < 6; k++) {
             struct loader_config config = config_of(&bench, NULL);
             struct loader *loader = NULL;
             config.chunk = chunk;
-            config.first_chunk = first[k];
-            config.n_chunks = count[k];
+            config.first_chunk = first[k % 3];
+            config.n_chunks = count[k % 3];
+            config.slots = k < 3 ? 0 : 1;
             expect_ok(loader_init(&loader, &config), "loader");
             for (int again = 0; again < 2; again++) {
                 expect_ok(loader_seek(loader, 3, 0), "seek");
-                check_chunks(&bench, loader, 101, chunk, first[k], count[k]);
+                check_chunks(&bench, loader, 101, chunk, first[k % 3], count[k % 3]);
             }
             loader_free(loader);
         }
@@ -261,9 +262,8 @@ static void test_evaluation(void **state)
 
 // The rest of the file goes away while a loader runs: what was read comes, then the error, again
 // and again; a seek to what is still there works.
-static void test_error(void **state)
+static void check_error(size_t slots)
 {
-    (void)state;
     struct bench bench;
     struct loader *loader = NULL;
     struct batch batch;
@@ -272,7 +272,7 @@ static void test_error(void **state)
     struct loader_config config = config_of(&bench, NULL);
     config.chunk = 10;
     config.n_chunks = 40;
-    config.slots = 2;
+    config.slots = slots;
     expect_ok(loader_init(&loader, &config), "loader");
     expect_ok(loader_seek(loader, 0, 0), "seek");
     expect_ok(loader_next(loader, &batch), "next");
@@ -290,6 +290,13 @@ static void test_error(void **state)
     check_row(&bench, &batch, 9, 9, false);
     loader_free(loader);
     bench_close(&bench);
+}
+
+static void test_error(void **state)
+{
+    (void)state;
+    check_error(2);
+    check_error(1); // no thread
 }
 
 static void test_other_shape(void **state)
