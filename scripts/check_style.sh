@@ -31,6 +31,7 @@ includes() {
         home["mpi.h"] = "^comm/[^/]*[.]c$"
         home["hdf5.h"] = "^data/h5(_private[.]h|[a-z_]*[.]c)$"
         home["cblas.h"] = home["libxsmm.h"] = "^models/kernels/gemm_[a-z_]*[.]c$"
+        home["dnnl.h"] = "^tests/bench/conv_dnnl[.]c$"
         home["yaml.h"] = "^comm/yaml[a-z_]*[.]c$"
         home["xxhash.h"] = "^comm/digest[.]c$"
         home["Random123/philox.h"] = "^comm/random[.]c$"
