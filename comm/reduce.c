@@ -16,6 +16,7 @@
 #include "comm/isa.h"
 #include "comm/memory.h"
 #include "comm/reduce_state.h"
+#include "comm/rehearsal.h"
 
 #define FOLD_FLOATS ((size_t)4096) // a piece of each operand that stays in the first-level cache
 
@@ -42,6 +43,7 @@ static void choose_add(struct reduce *reduce)
     if (isa_current() >= ISA_AVX2)
         reduce->add = add_avx2;
 #endif
+    reduce->add = rehearsal_add(reduce->add);
 }
 
 static float *buffer_at(const struct reduce *reduce, int buffer, size_t offset)

@@ -25,22 +25,28 @@ static inline bool rehearsal_is_built(void)
     return true;
 }
 
-// Reads the tape to play. After group_init. STATUS_USAGE: no such file, or no tape.
-enum status rehearsal_open(void);
+// Reads the tape to play, or begins to record. `what` says what the tape is good for (sizes of the
+// run): other tapes are refused. After group_init. STATUS_USAGE: no such file, not its tape.
+enum status rehearsal_open(const char *what);
 bool rehearsal_is_playing(void);
 
-// Recording. start: a piece of work begins. lap: the piece since the last start or lap ends; `at`
-// tells laps of a grain apart (backward's offset), in their order; is_first: of a grain.
-void rehearsal_start(void);
-void rehearsal_lap(size_t at, bool is_first);
-void rehearsal_lap_prepare(void);
-enum status rehearsal_save(void); // medians over all grains; nothing to do unless recording
+// Recording (else nothing happens). grain: a grain begins. lap: what was done since the grain began
+// or the last lap went on ends, at this call of backward's hook. go_on: after the hook. prepared:
+// weights were prepared since `grain`.
+void rehearsal_grain(void);
+void rehearsal_lap(size_t offset);
+void rehearsal_go_on(void);
+void rehearsal_prepared(void);
+enum status rehearsal_save(void); // medians over the grains of the run
 
-// Playing: what a grain is made of, and time that passes on the simulated clock.
+// Playing: laps of a grain: passes the time of one, returns the hook's offset.
 size_t rehearsal_n_laps(void);
-size_t rehearsal_play_lap(size_t lap); // passes its time; its `at`
+size_t rehearsal_play(size_t lap);
 void rehearsal_play_prepare(void);
-void rehearsal_play_add(float *restrict a, const float *restrict b, size_t n);
+
+// What adds in the place of `add`: while playing, time passes. Recording measures it.
+typedef void rehearsal_add_fn(float *restrict a, const float *restrict b, size_t n);
+rehearsal_add_fn *rehearsal_add(rehearsal_add_fn *add);
 
 // Playing: zeroed memory that all ranks share if they ask for the same `what` and bytes; NULL where
 // it is not folded (small, or not playing).
@@ -48,13 +54,62 @@ void *rehearsal_fold(size_t bytes, const char *what);
 
 #else
 
+typedef void rehearsal_add_fn(float *restrict a, const float *restrict b, size_t n);
+
 static inline bool rehearsal_is_built(void)
 {
     return false;
 }
+
+static inline enum status rehearsal_open(const char *what)
+{
+    (void)what;
+    return STATUS_OK;
+}
+
 static inline bool rehearsal_is_playing(void)
 {
     return false;
+}
+
+static inline void rehearsal_grain(void) {}
+
+static inline void rehearsal_lap(size_t offset)
+{
+    (void)offset;
+}
+
+static inline void rehearsal_go_on(void) {}
+
+static inline void rehearsal_prepared(void) {}
+
+static inline enum status rehearsal_save(void)
+{
+    return STATUS_OK;
+}
+
+static inline size_t rehearsal_n_laps(void)
+{
+    return 0;
+}
+
+static inline size_t rehearsal_play(size_t lap)
+{
+    return lap;
+}
+
+static inline void rehearsal_play_prepare(void) {}
+
+static inline rehearsal_add_fn *rehearsal_add(rehearsal_add_fn *add)
+{
+    return add;
+}
+
+static inline void *rehearsal_fold(size_t bytes, const char *what)
+{
+    (void)bytes;
+    (void)what;
+    return NULL;
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "comm/rehearsal.h"
 #include "models/kernels/gemm.h"
 #include "trainer/checkpoint.h"
 #include "trainer/progress.h"
@@ -45,7 +46,30 @@ struct loop {
 
 static void push(void *context, size_t offset)
 {
+    rehearsal_lap(offset);
     reduce_push(context, offset);
+    rehearsal_go_on();
+}
+
+// Of a rehearsal: the time of a grain passes, and its gradient goes into the sum.
+static enum status grain_play(struct loop *l, double metrics[LOSS_METRICS_MAX])
+{
+    reduce_grain(l->s->reduce);
+    for (size_t lap = 0; lap < rehearsal_n_laps(); lap++)
+        reduce_push(l->s->reduce, rehearsal_play(lap));
+    memset(metrics, 0, LOSS_METRICS_MAX * sizeof *metrics);
+    return STATUS_OK;
+}
+
+static void prepare(struct session *s)
+{
+    if (rehearsal_is_playing()) {
+        rehearsal_play_prepare();
+        return;
+    }
+    rehearsal_go_on();
+    model_prepare(s->model, s->params, NULL);
+    rehearsal_prepared();
 }
 
 // One grain: forward, loss, backward; its gradient goes into the sum as it becomes final.
@@ -53,6 +77,9 @@ static enum status grain_run(struct loop *l, double metrics[LOSS_METRICS_MAX])
 {
     struct session *s = l->s;
     struct batch batch;
+    if (rehearsal_is_playing())
+        return grain_play(l, metrics);
+    rehearsal_grain();
     float *grads = reduce_grain(s->reduce);
     enum status status = loader_next(s->loader, &batch);
     if (status != STATUS_OK) {
@@ -126,7 +153,7 @@ static enum status step_run(struct loop *l, bool *save_due)
     reduce_wait(s->reduce);
     TRY(step_agree(l, status, save_due));
     TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, l->global), l->global));
-    model_prepare(s->model, s->params, NULL);
+    prepare(s);
     l->global++;
     l->step++;
     l->epoch_steps++;
@@ -423,7 +450,7 @@ static enum status loop_start(struct loop *l)
         status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
                               l->global);
     TRY(group_agree(s->group, status));
-    model_prepare(s->model, s->params, NULL);
+    prepare(s);
     if (l->global >= s->steps) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
                  "--out starts anew",
@@ -441,6 +468,8 @@ enum status loop_run(struct session *session, const struct loop_config *config)
         status = loop_start(&l);
     if (status == STATUS_OK)
         status = train(&l);
+    if (status == STATUS_OK)
+        status = rehearsal_save();
     if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
         log_warn("%s", error_text());
     free(l.notes);

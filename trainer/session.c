@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "trainer/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "comm/memory.h"
+#include "comm/rehearsal.h"
 
 struct loss_target session_target(const struct dataset *dataset)
 {
@@ -121,6 +123,9 @@ static enum status loaders_open(struct session *s)
 enum status session_training(struct session *s)
 {
     const struct train_config *train = &s->recipe->train;
+    char what[96];
+    snprintf(what, sizeof what, "%zu floats, grains of %zu samples", s->n, s->order.grain);
+    TRY(group_agree(s->group, rehearsal_open(what)));
     TRY(group_agree(s->group, model_open(s, false)));
     TRY(group_agree(s->group, params_init(s)));
     group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
