@@ -176,6 +176,7 @@ enum status graph_init(struct graph *graph, const struct model_config *config)
     TRY(graph_shape(graph, config));
     graph_share(graph);
     TRY(graph_gradients(graph, config->input_gradient));
+    TRY(graph_schedule(graph, config->mode.recompute));
     TRY(graph_bind(graph, config->is_plan));
     return config->is_plan ? STATUS_OK : layers_plan(graph);
 }
@@ -191,6 +192,9 @@ void graph_free(struct graph *graph)
     free(graph->has_backward);
     free(graph->tensors);
     free(graph->buffers);
+    free(graph->steps);
+    free(graph->values);
+    free(graph->slopes);
     free(graph->activations);
     free(graph->gradients);
     free(graph->keep);

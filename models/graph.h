@@ -8,6 +8,7 @@
 #ifndef SW2_MODELS_GRAPH_H
 #define SW2_MODELS_GRAPH_H
 
+#include "models/arena.h"
 #include "models/model.h"
 #include "models/network.h"
 
@@ -20,9 +21,15 @@ struct graph_tensor {
     int gradient;        // number of its gradient buffer, or -1
 };
 
-struct graph_buffer {   // memory of gradients of activations, reused as backward goes
+struct graph_buffer {   // memory of one or more gradients of activations
     struct tensor view; // geometry; at is set when bound
-    int users;
+    size_t writer;      // the layer that writes it first; network.n: the loss
+};
+
+// After the loss: one layer's backward, or its forward again (recompute).
+struct graph_step {
+    size_t layer;
+    bool is_again;
 };
 
 struct graph {
@@ -33,6 +40,10 @@ struct graph {
     struct graph_tensor *tensors; // network.n + 1
     struct graph_buffer *buffers;
     size_t n_buffers;
+    struct graph_step *steps; // at most 2 network.n
+    size_t n_steps;
+    struct arena_item *values; // (network.n + 1), of roots: lifetimes and places
+    struct arena_item *slopes; // (n_buffers): of gradients of activations
     size_t grain;
     float *activations, *gradients, *keep; // owned
     size_t activation_floats, gradient_floats, keep_floats;
@@ -41,17 +52,34 @@ struct graph {
 
 enum status graph_init(struct graph *graph, const struct model_config *config);
 void graph_free(struct graph *graph);
-// Stages of graph_init, in graph.c and graph_memory.c.
+// Stages of graph_init, in graph.c, graph_memory.c, graph_schedule.c and
+// graph_recompute.c.
 enum status graph_shape(struct graph *graph, const struct model_config *config);
 void graph_share(struct graph *graph); // fuses ReLU, aliases flatten, collects halos
 enum status graph_gradients(struct graph *graph, bool input_gradient); // buffers and dx_beta
+enum status graph_schedule(struct graph *graph, bool recompute);       // steps and lifetimes
 enum status graph_bind(struct graph *graph, bool is_plan); // allocates and sets every view
+
+// The steps of a graph cut into stretches at cuts[0] = 0 < ... < cuts[n] = network.n: what
+// stretches but the last need for backward is computed again from what is kept of the stretches
+// before. Traces lifetimes and places values (activation_floats).
+enum status graph_steps(struct graph *graph, const size_t *cuts, size_t n);
+enum status graph_recompute(struct graph *graph); // chooses cuts that need little memory
+void graph_mark_reads(const struct graph *graph, size_t layer, bool *is_read); // backward's roots
+// Before a root tensor's values, or a layer's dx, are written for n samples: zeroes the halos that
+// other tensors may have overwritten.
+void graph_clear_value(const struct graph *graph, int root, size_t n);
+void graph_clear_gradients(const struct graph *graph, size_t layer, size_t n);
 
 static inline struct graph_tensor *graph_root(const struct graph *graph, int tensor)
 {
     while (graph->tensors[tensor].root != tensor)
         tensor = graph->tensors[tensor].root;
     return &graph->tensors[tensor];
+}
+static inline int graph_x_root(const struct graph *graph, size_t layer, int k)
+{
+    return graph_root(graph, graph->network.nodes[layer].from[k] + 1)->root;
 }
 
 #endif

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: MIT
-// The graph's plan of memory: which gradient buffer each tensor uses and when, who writes it first
-// (dx_beta), and the offsets of all activations, gradients, keeps and the shared work area.
+// The graph's memory: which gradient buffer each tensor uses, who writes it first (dx_beta), and
+// the views of all activations, gradients, keeps and the shared work area. When tensors are alive,
+// so what may lie on what, is graph_schedule.c's.
 #include <stdlib.h>
 #include <string.h>
 
 #include "comm/memory.h"
 #include "models/graph.h"
 
-static int x_root(const struct graph *graph, size_t layer, int k)
-{
-    return graph_root(graph, graph->network.nodes[layer].from[k] + 1)->root;
-}
-
 static bool reads(const struct graph *graph, size_t layer, int root)
 {
     for (int k = 0; !graph->is_skipped[layer] && k < graph->layers[layer].n_x; k++)
-        if (x_root(graph, layer, k) == root)
+        if (graph_x_root(graph, layer, k) == root)
             return true;
     return false;
 }
@@ -61,16 +57,9 @@ static bool view_same(const struct tensor *a, const struct tensor *b)
            a->halo_w == b->halo_w;
 }
 
-// Takes a free buffer of exactly this geometry (its halo is still zero), or makes one.
-static int buffer_take(struct graph *graph, int root)
+static int buffer_make(struct graph *graph, int root, size_t writer)
 {
-    struct tensor view = gradient_view(graph, root);
-    for (size_t i = 0; i < graph->n_buffers; i++)
-        if (graph->buffers[i].users == 0 && view_same(&graph->buffers[i].view, &view)) {
-            graph->buffers[i].users = 1;
-            return (int)i;
-        }
-    graph->buffers[graph->n_buffers] = (struct graph_buffer){view, 1};
+    graph->buffers[graph->n_buffers] = (struct graph_buffer){gradient_view(graph, root), writer};
     return (int)graph->n_buffers++;
 }
 
@@ -95,12 +84,12 @@ static int highest_mutator(const struct graph *graph, size_t adder, int root)
 static bool add_can_share(const struct graph *graph, size_t adder, int k)
 {
     const struct layer *layer = &graph->layers[adder];
-    int root = x_root(graph, adder, k);
+    int root = graph_x_root(graph, adder, k);
     struct tensor view = gradient_view(graph, root), own = gradient_view(graph, (int)adder + 1);
     if (root == 0 || strcmp(layer->ops->name, "add") != 0 || !view_same(&view, &own))
         return false;
     for (int other = 0; other < layer->n_x; other++) {
-        int peer = x_root(graph, adder, other);
+        int peer = graph_x_root(graph, adder, other);
         if (other == k)
             continue;
         if (peer == root || (peer == 0 && graph->tensors[0].wants_gradient))
@@ -116,7 +105,7 @@ static void inputs_assign(struct graph *graph, size_t i)
 {
     struct layer *layer = &graph->layers[i];
     for (int k = 0; k < layer->n_x; k++) {
-        struct graph_tensor *x = &graph->tensors[x_root(graph, i, k)];
+        struct graph_tensor *x = &graph->tensors[graph_x_root(graph, i, k)];
         if (!x->wants_gradient)
             continue;
         layer->dx_beta[k] = x->gradient >= 0 ? 1.0f : 0.0f;
@@ -125,9 +114,8 @@ static void inputs_assign(struct graph *graph, size_t i)
         ASSERT(is_first_writer(graph, i, x->root));
         if (add_can_share(graph, i, k)) {
             x->gradient = graph->tensors[i + 1].gradient;
-            graph->buffers[x->gradient].users++;
         } else {
-            x->gradient = buffer_take(graph, x->root);
+            x->gradient = buffer_make(graph, x->root, i);
         }
     }
 }
@@ -138,13 +126,10 @@ enum status graph_gradients(struct graph *graph, bool input_gradient)
     TRY(memory_alloc(&graph->buffers, n + 1, sizeof *graph->buffers, "gradient buffers"));
     wants_mark(graph, input_gradient);
     struct graph_tensor *output = graph_root(graph, (int)n);
-    output->gradient = buffer_take(graph, output->root);
-    for (size_t i = n; i-- > 0;) {
-        if (!graph->has_backward[i])
-            continue;
-        inputs_assign(graph, i);
-        graph->buffers[graph->tensors[i + 1].gradient].users--;
-    }
+    output->gradient = buffer_make(graph, output->root, n);
+    for (size_t i = n; i-- > 0;)
+        if (graph->has_backward[i])
+            inputs_assign(graph, i);
     return STATUS_OK;
 }
 
@@ -154,12 +139,12 @@ static size_t align(size_t floats)
 }
 
 // Values of tensor t at its root's memory, seen in t's own shape.
-static struct tensor value_view(const struct graph *graph, int t, const size_t *offset)
+static struct tensor value_view(const struct graph *graph, int t)
 {
     const struct graph_tensor *root = graph_root(graph, t);
     struct tensor view =
         tensor_of(graph->grain, graph->tensors[t].shape, root->halo_h, root->halo_w);
-    view.at = graph->activations + offset[root->root] + tensor_origin(&view);
+    view.at = graph->activations + graph->values[root->root].offset + tensor_origin(&view);
     return view;
 }
 
@@ -173,16 +158,20 @@ static struct tensor dx_view(const struct graph *graph, int t)
     return view;
 }
 
-static void views_set(struct graph *graph, const size_t *offset)
+static void views_set(struct graph *graph)
 {
     size_t keep = 0;
+    for (size_t b = 0; b < graph->n_buffers; b++) {
+        struct tensor *view = &graph->buffers[b].view;
+        view->at = graph->gradients + graph->slopes[b].offset + tensor_origin(view);
+    }
     for (size_t i = 0; i < graph->network.n; i++) {
         struct layer *layer = &graph->layers[i];
-        layer->y = value_view(graph, (int)i + 1, offset);
+        layer->y = value_view(graph, (int)i + 1);
         layer->dy = dx_view(graph, (int)i + 1);
         for (int k = 0; k < layer->n_x; k++) {
             int x = graph->network.nodes[i].from[k] + 1;
-            layer->x[k] = value_view(graph, x, offset);
+            layer->x[k] = value_view(graph, x);
             layer->dx[k] = dx_view(graph, x);
             if (!graph->has_backward[i])
                 layer->dx[k].at = NULL;
@@ -193,20 +182,6 @@ static void views_set(struct graph *graph, const size_t *offset)
     }
 }
 
-static void offsets_plan(struct graph *graph, size_t *offset)
-{
-    for (size_t t = 0; t <= graph->network.n; t++) {
-        if (graph->tensors[t].root != (int)t)
-            continue;
-        struct tensor view = tensor_of(graph->grain, graph->tensors[t].shape,
-                                       graph->tensors[t].halo_h, graph->tensors[t].halo_w);
-        offset[t] = graph->activation_floats;
-        graph->activation_floats += align(tensor_floats(&view));
-    }
-    for (size_t i = 0; i < graph->n_buffers; i++)
-        graph->gradient_floats += align(tensor_floats(&graph->buffers[i].view));
-}
-
 static enum status memory_take(struct graph *graph)
 {
     TRY(memory_alloc(&graph->activations, graph->activation_floats, sizeof(float), "activations"));
@@ -215,32 +190,54 @@ static enum status memory_take(struct graph *graph)
     return memory_alloc(&graph->keep, graph->keep_floats, sizeof(float), "layers' memory");
 }
 
-static void buffers_set(struct graph *graph)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < graph->n_buffers; i++) {
-        struct tensor *view = &graph->buffers[i].view;
-        view->at = graph->gradients + at + tensor_origin(view);
-        at += align(tensor_floats(view));
-    }
-}
-
 enum status graph_bind(struct graph *graph, bool is_plan)
 {
-    size_t *offset, work = 0, keep = 0;
-    TRY(memory_alloc(&offset, graph->network.n + 1, sizeof *offset, "memory plan"));
-    offsets_plan(graph, offset);
+    size_t work = 0, keep = 0;
     for (size_t i = 0; i < graph->network.n; i++) {
         keep += align(graph->layers[i].keep_floats);
         work = graph->layers[i].work_floats > work ? align(graph->layers[i].work_floats) : work;
     }
     graph->keep_floats = keep + work;
-    enum status status = is_plan ? STATUS_OK : memory_take(graph);
-    if (status == STATUS_OK && !is_plan) {
-        buffers_set(graph);
-        graph->work = graph->keep + keep;
-        views_set(graph, offset);
+    if (is_plan)
+        return STATUS_OK;
+    TRY(memory_take(graph));
+    graph->work = graph->keep + keep;
+    views_set(graph);
+    return STATUS_OK;
+}
+
+static void halo_clear(const struct tensor *t, size_t n)
+{
+    const size_t edge = t->halo_w * t->c, rows = t->h + 2 * t->halo_h;
+    for (size_t i = 0; i < n; i++) {
+        float *image = t->at - tensor_origin(t) + i * t->image;
+        for (size_t h = 0; h < rows; h++) {
+            float *row = image + h * t->row;
+            if (h < t->halo_h || h >= t->halo_h + t->h) {
+                memset(row, 0, t->row * sizeof *row);
+            } else {
+                memset(row, 0, edge * sizeof *row);
+                memset(row + t->row - edge, 0, edge * sizeof *row);
+            }
+        }
     }
-    free(offset);
-    return status;
+}
+
+void graph_clear_value(const struct graph *graph, int root, size_t n)
+{
+    const struct graph_tensor *t = &graph->tensors[root];
+    if (!graph->values[root].is_shared || t->halo_h + t->halo_w == 0)
+        return;
+    struct tensor view = value_view(graph, root);
+    halo_clear(&view, n);
+}
+
+void graph_clear_gradients(const struct graph *graph, size_t layer, size_t n)
+{
+    for (int k = 0; k < graph->layers[layer].n_x; k++) {
+        int b = graph->tensors[graph_x_root(graph, layer, k)].gradient;
+        if (b >= 0 && graph->buffers[b].writer == layer && graph->slopes[b].is_shared &&
+            !tensor_is_dense(&graph->buffers[b].view))
+            halo_clear(&graph->buffers[b].view, n);
+    }
 }

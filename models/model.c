@@ -198,6 +198,15 @@ double model_flops(const struct model *model)
     return flops;
 }
 
+double model_flops_again(const struct model *model)
+{
+    double flops = 0;
+    for (size_t k = 0; k < model->graph.n_steps; k++)
+        if (model->graph.steps[k].is_again)
+            flops += model->graph.layers[model->graph.steps[k].layer].flops;
+    return flops;
+}
+
 size_t model_params(const struct model *model, const struct model_param **params)
 {
     *params = model->params;
@@ -264,15 +273,19 @@ void model_prepare(struct model *model, const float *params, struct laps *laps)
         }
 }
 
-static void layer_forward(struct layer *layer, const struct pass *pass)
+static void layer_forward(const struct graph *graph, size_t i, const struct pass *pass)
 {
+    struct layer *layer = &graph->layers[i];
+    graph_clear_value(graph, (int)i + 1, pass->n);
     layer->ops->forward(layer, pass);
     if (!layer->ops->marks_laps)
         layer_lap(layer, pass, PART_FORWARD);
 }
 
-static void layer_backward(struct layer *layer, const struct pass *pass)
+static void layer_backward(const struct graph *graph, size_t i, const struct pass *pass)
 {
+    struct layer *layer = &graph->layers[i];
+    graph_clear_gradients(graph, i, pass->n);
     layer->ops->backward(layer, pass);
     if (!layer->ops->marks_laps)
         layer_lap(layer, pass, PART_BACKWARD);
@@ -283,11 +296,12 @@ void model_forward(struct model *model, const struct pass *pass, const float *x)
     struct graph *graph = &model->graph;
     struct tensor from = tensor_of(pass->n, tensor_shape(&model->input), 0, 0);
     from.at = (float *)(uintptr_t)x; // rows_copy only reads it
+    graph_clear_value(graph, 0, pass->n);
     rows_copy(&from, &model->input, pass->n);
     laps_mark(pass->laps, model_slot(model, MODEL_INPUT));
     for (size_t i = 0; i < graph->network.n; i++)
         if (!graph->is_skipped[i])
-            layer_forward(&graph->layers[i], pass);
+            layer_forward(graph, i, pass);
 }
 
 void model_loss_eval(struct model *model, const struct pass *pass, const void *target,
@@ -305,11 +319,14 @@ void model_backward(struct model *model, const struct pass *pass,
                     void (*hook)(void *context, size_t offset), void *context)
 {
     struct graph *graph = &model->graph;
-    for (size_t i = graph->network.n; i-- > 0;) {
-        struct layer *layer = &graph->layers[i];
-        if (!graph->has_backward[i])
+    for (size_t k = 0; k < graph->n_steps; k++) {
+        const size_t i = graph->steps[k].layer;
+        const struct layer *layer = &graph->layers[i];
+        if (graph->steps[k].is_again) {
+            layer_forward(graph, i, pass);
             continue;
-        layer_backward(layer, pass);
+        }
+        layer_backward(graph, i, pass);
         if (hook && layer->n_params > 0) {
             hook(context, layer->param[0].offset);
             laps_mark(pass->laps, model_slot(model, MODEL_HOOK));

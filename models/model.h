@@ -8,9 +8,11 @@
 #include "models/layer.h"
 #include "models/loss.h"
 
-// What the recipe's section train says about arithmetic; changes bits. All false: plain fp32.
+// What the recipe's section train says about arithmetic. All false: plain fp32.
 struct model_mode {
-    bool winograd, bf16; // see struct conv_mode
+    bool winograd, bf16; // see struct conv_mode; change bits
+    bool recompute;      // keep few activations and compute the others again in backward (Chen et
+                         // al. 2016): less memory, the same bits
 };
 
 struct model_config {
@@ -45,7 +47,8 @@ struct model_memory {
     size_t activations, gradients, work;
 };
 struct model_memory model_memory(const struct model *model);
-double model_flops(const struct model *model); // forward, one sample
+double model_flops(const struct model *model);       // forward, one sample
+double model_flops_again(const struct model *model); // what recompute adds to a training step
 
 // Flat list of all parameters in vector order, with their layer.
 struct model_param {

@@ -347,6 +347,9 @@ static void test_expect(void **state)
     } cases[] = {
         {{.recipe = NULL}, NULL},
         {{.recipe = "name: fake\ntrain: {epochs: 3, lr: 0.1}\nhead: [dense: {out: 10}]"}, NULL},
+        {{.recipe = "name: fake\ntrain: {epochs: 3, lr: 0.1, recompute: on, bucket_kib: 64}\n"
+                    "head: [dense: {out: 10}]"},
+         NULL},
         {{.recipe = "name: fake\ntrain: {epochs: 3, lr: 0.2}\nhead: [dense: {out: 10}]"},
          "recipe key train.lr: 0.1, this run has 0.2"},
         {{.recipe = "name: fake\ntrain: {epochs: 3, lr: 0.1}\nhead: [dense: {out: 11}]"},

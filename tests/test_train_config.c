@@ -37,7 +37,7 @@ static void test_defaults(void **state)
     assert_true(c.checkpoint_every == 1 && c.checkpoint_steps == 0 && c.log_every == 0);
     assert_true(c.checkpoint_seconds == 0 && c.start_lr == 0.04 && c.rise == 0.3);
     struct model_mode mode = train_config_mode(&c);
-    assert_true(mode.winograd && !mode.bf16);
+    assert_true(mode.winograd && !mode.bf16 && !mode.recompute);
     yaml_free(yaml);
 }
 
@@ -46,9 +46,10 @@ static void test_mode(void **state)
     (void)state;
     struct yaml *yaml;
     struct train_config c;
-    expect_ok(read_text("train: {winograd: off, precision: bf16}", &yaml, &c), "mode");
+    expect_ok(read_text("train: {winograd: off, precision: bf16, recompute: on}", &yaml, &c),
+              "mode");
     struct model_mode mode = train_config_mode(&c);
-    assert_true(!mode.winograd && mode.bf16);
+    assert_true(!mode.winograd && mode.bf16 && mode.recompute);
     yaml_free(yaml);
 }
 

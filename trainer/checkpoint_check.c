@@ -34,6 +34,16 @@ static void path_add(char path[PATH_MAX_BYTES], const struct yaml_node *node, si
         snprintf(path + used, PATH_MAX_BYTES - used, "%s%zu", dot, i);
 }
 
+// Keys that change no bits: a run may go on with others.
+static bool is_free(const char *path)
+{
+    static const char *const keys[] = {"train.bucket_kib", "train.recompute"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(path, keys[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool node_differs(const struct yaml_node *there, const struct yaml_node *here, int depth,
                          struct difference *out);
 
@@ -43,7 +53,7 @@ static bool child_differs(const struct yaml_node *there, const struct yaml_node 
 {
     size_t used = strlen(out->path);
     path_add(out->path, there ? there : here, i);
-    if (node_differs(there, here, depth + 1, out))
+    if (!is_free(out->path) && node_differs(there, here, depth + 1, out))
         return true;
     out->path[used] = '\0';
     return false;

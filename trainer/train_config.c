@@ -60,6 +60,8 @@ const struct option train_options[] = {
      "fast 3 x 3 convolutions (minimal filtering) where a fixed rule says they pay"},
     {"precision", OPTION_CHOICE, AT(precision), "fp32", 0, 0, "fp32|bf16",
      "of the operands of convolutions and dense layers; weights and sums stay fp32"},
+    {"recompute", OPTION_CHOICE, AT(recompute), "off", 0, 0, "off|on",
+     "keep few activations and compute the others again: less memory, more time, the same bits"},
     {"bucket_kib", OPTION_INT, AT(bucket_kib), "1024", 1, 1 << 22, NULL,
      "KiB of gradients summed over ranks at a time; any value gives the same bits"},
     {"slots", OPTION_INT, AT(slots), "4", 1, 1024, NULL,
@@ -173,7 +175,8 @@ enum status train_config_read(struct yaml *yaml, const struct yaml_node *map,
 struct model_mode train_config_mode(const struct train_config *c)
 {
     return (struct model_mode){.winograd = c->winograd == TRAIN_WINOGRAD_AUTO,
-                               .bf16 = c->precision == TRAIN_PRECISION_BF16};
+                               .bf16 = c->precision == TRAIN_PRECISION_BF16,
+                               .recompute = c->recompute == TRAIN_RECOMPUTE_ON};
 }
 
 struct update_config train_config_update(const struct train_config *c)

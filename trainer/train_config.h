@@ -35,6 +35,7 @@ struct train_config {
 
     int winograd;  // enum train_winograd
     int precision; // enum train_precision
+    int recompute; // enum train_recompute
 
     int64_t bucket_kib;
     int64_t slots; // prefetched items
@@ -49,6 +50,7 @@ struct train_config {
 
 enum train_winograd { TRAIN_WINOGRAD_AUTO, TRAIN_WINOGRAD_OFF };
 enum train_precision { TRAIN_PRECISION_FP32, TRAIN_PRECISION_BF16 };
+enum train_recompute { TRAIN_RECOMPUTE_OFF, TRAIN_RECOMPUTE_ON };
 
 extern const struct option train_options[];
 extern const size_t train_options_n;
