@@ -29,14 +29,16 @@ void laps_free(struct laps *laps)
     *laps = (struct laps){0};
 }
 
-void laps_start(struct laps *laps)
-{
-    laps->origin = laps->last = laps_now();
-}
-
 void laps_clear(struct laps *laps)
 {
     memset(laps->slots, 0, laps->n_slots * sizeof *laps->slots);
+}
+
+void laps_start(struct laps *laps)
+{
+    laps_clear(laps);
+    laps->n_events = 0;
+    laps->origin = laps->last = laps_now();
 }
 
 void laps_span(struct laps *laps, size_t slot, double begin, double end)

@@ -37,7 +37,7 @@ struct laps {
 enum status laps_init(struct laps *laps, size_t n_slots, size_t max_events, uint32_t lane);
 void laps_free(struct laps *laps);
 double laps_now(void);              // seconds, monotonic
-void laps_start(struct laps *laps); // time 0 of the events; the first lap begins
+void laps_start(struct laps *laps); // time 0, nothing marked; the first lap begins
 void laps_clear(struct laps *laps); // slots to zero (a warm-up is over); events stay
 void laps_lap(struct laps *laps, size_t slot);
 // An event beside the laps (a span that encloses some of them): adds to no slot.

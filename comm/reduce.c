@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "comm/isa.h"
+#include "comm/laps.h"
 #include "comm/memory.h"
 #include "comm/reduce_state.h"
 #include "comm/rehearsal.h"
@@ -327,6 +328,7 @@ void reduce_push(struct reduce *reduce, size_t offset)
         fold(reduce, stop, reduce->position);
         reduce->position = stop;
         if (is_last && stop == reduce_bucket(plan, reduce->begun).offset) {
+            reduce->began = reduce->begun == 0 ? laps_now() : reduce->began;
             begin_bucket(reduce, reduce->begun++);
             progress(reduce, false);
         }
@@ -348,6 +350,11 @@ void reduce_wait(struct reduce *reduce)
         progress(reduce, true);
     ASSERT(reduce->plan.size == 1 || reduce->done == reduce->plan.n_buckets);
     reduce->n_grains = 0;
+}
+
+double reduce_began(const struct reduce *reduce)
+{
+    return reduce->began;
 }
 
 float *reduce_sum(struct reduce *reduce)

@@ -42,6 +42,8 @@ void reduce_push(struct reduce *reduce, size_t offset);
 // Collective: finishes the sum of the step. Afterwards this rank's slices of reduce_sum() are
 // valid.
 void reduce_wait(struct reduce *reduce);
+// laps_now() when the first message of the last step's sum went, for a profile; 0: none did.
+double reduce_began(const struct reduce *reduce);
 // n floats; only this rank's slices hold the sum; may be changed in place until the next
 // reduce_grain.
 float *reduce_sum(struct reduce *reduce);

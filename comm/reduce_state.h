@@ -44,6 +44,7 @@ struct reduce {
     size_t position; // its values from here on are folded
     size_t begun;    // buckets whose sum has begun
     size_t done;     // all buckets before this one are done
+    double began;    // laps_now() of the first message
 };
 
 #define MPI_CHECK(reduce, call, ...) group_check((reduce)->group, call(__VA_ARGS__), #call)

@@ -68,7 +68,7 @@ static void prepare(struct session *s)
         return;
     }
     rehearsal_go_on();
-    model_prepare(s->model, s->params, NULL);
+    model_prepare(s->model, s->params, profile_lane(s->profile, 0));
     rehearsal_prepared();
 }
 
@@ -82,6 +82,7 @@ static enum status grain_run(struct loop *l, double metrics[LOSS_METRICS_MAX])
     rehearsal_grain();
     float *grads = reduce_grain(s->reduce);
     enum status status = loader_next(s->loader, &batch);
+    profile_mark(s->profile, PROFILE_DATA);
     if (status != STATUS_OK) {
         reduce_push(s->reduce, 0); // other ranks wait for this sum; nobody will use it
         return status;
@@ -95,6 +96,7 @@ static enum status grain_run(struct loop *l, double metrics[LOSS_METRICS_MAX])
         .seed = (uint64_t)s->recipe->train.seed,
         .epoch = batch.epoch,
         .row = batch.row,
+        .laps = profile_lane(s->profile, 0),
     };
     model_forward(s->model, &pass, batch.x);
     model_loss_eval(s->model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
@@ -145,15 +147,19 @@ static enum status step_run(struct loop *l, bool *save_due)
 {
     struct session *s = l->s;
     enum status status = STATUS_OK;
+    profile_step_begin(s->profile);
     for (int g = 0; g < s->grains.count; g++) {
         enum status one =
             grain_run(l, l->grain_metrics + (size_t)(s->grains.first + g) * LOSS_METRICS_MAX);
         status = status == STATUS_OK ? one : status;
     }
     reduce_wait(s->reduce);
+    profile_sum_end(s->profile, reduce_began(s->reduce));
     TRY(step_agree(l, status, save_due));
+    profile_mark(s->profile, PROFILE_AGREE);
     TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, l->global), l->global));
     prepare(s);
+    profile_step_end(s->profile);
     l->global++;
     l->step++;
     l->epoch_steps++;
@@ -234,16 +240,17 @@ static enum status save(struct loop *l, bool is_best)
     if (!is_best && l->saved_at == l->global && l->global > 0)
         return STATUS_OK;
     struct checkpoint_meta meta = meta_make(l);
+    profile_mark(s->profile, PROFILE_BETWEEN);
     progress_note(&l->progress, "saving a checkpoint");
     enum status status =
         checkpoint_save(s->group, l->config->folder->checkpoints, (size_t)s->recipe->train.keep,
                         is_best, &meta, s->update, s->list, s->n_list, s->params);
     progress_note(&l->progress, "");
+    profile_mark(s->profile, PROFILE_CHECKPOINT);
     l->last_save = group_time();
     bool is_final = !is_best && (l->signal || l->global >= s->steps);
     if (status != STATUS_OK && is_final)
-        error_add(status, "so the run up to step %llu is not saved",
-                  (unsigned long long)l->global);
+        error_add(status, "so the run up to step %llu is not saved", (unsigned long long)l->global);
     else if (status != STATUS_OK)
         log_warn("no checkpoint at step %llu: %s", (unsigned long long)l->global, error_text());
     else if (!is_best)
@@ -279,8 +286,10 @@ static enum status epoch_end(struct loop *l)
     record.is_epoch = true;
     bool is_best = false;
     if (evaluation_is_due(l)) {
+        profile_mark(s->profile, PROFILE_BETWEEN);
         progress_note(&l->progress, "evaluating");
         TRY(session_evaluate(s, test));
+        profile_mark(s->profile, PROFILE_EVALUATE);
         record.test = test;
         is_best = is_better(l, test);
     }
@@ -341,6 +350,7 @@ static enum status train(struct loop *l)
     struct session *s = l->s;
     uint64_t every = train_config_checkpoint_steps(&s->recipe->train, s->order.steps);
     epoch_begin(l);
+    profile_start(s->profile);
     while (l->global < s->steps) {
         bool save_due = false;
         TRY(step_run(l, &save_due));

@@ -137,8 +137,17 @@ enum status session_training(struct session *s)
     return group_agree(s->group, loaders_open(s));
 }
 
+enum status session_profile(struct session *s)
+{
+    TRY(group_agree(s->group, profile_init(&s->profile, s->group, s->model, s->order.grain,
+                                           s->grains.count, 1)));
+    update_set_profile(s->update, s->profile);
+    return STATUS_OK;
+}
+
 void session_free(struct session *s)
 {
+    profile_free(s->profile);
     evaluator_free(s->evaluator);
     loader_free(s->loader);
     update_free(s->update);

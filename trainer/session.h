@@ -8,6 +8,7 @@
 #include "comm/tree.h"
 #include "data/loader.h"
 #include "trainer/evaluate.h"
+#include "trainer/profile.h"
 #include "trainer/recipe.h"
 #include "trainer/schedules.h"
 #include "trainer/update.h"
@@ -30,6 +31,7 @@ struct session {
     float *ema;                  // (n) EMA weights for evaluation, or NULL
     struct loader *loader;       // training
     struct evaluator *evaluator; // NULL without a test set
+    struct profile *profile;     // NULL: off
 };
 
 // Collective, in stages so that each can fail alike on all ranks. data: opens and checks both data
@@ -38,6 +40,8 @@ struct session {
 enum status session_data(struct session *session, struct group *group, struct recipe *recipe);
 enum status session_sizes(struct session *session);
 enum status session_training(struct session *session);
+// Collective, after session_training: times of layers and of the loop from here on.
+enum status session_profile(struct session *session);
 void session_free(struct session *session);
 
 // Collective: loss and metrics of the test set with the current weights (of the EMA where the

@@ -17,7 +17,7 @@ struct args {
     const char *out, *resume;
     struct option_strings overrides;
     int64_t seed;
-    bool plan, force, quiet;
+    bool plan, force, quiet, profile;
 };
 
 static const struct cli_option options[] = {
@@ -44,6 +44,10 @@ static const struct cli_option options[] = {
      NULL},
     {{"force", OPTION_BOOL, offsetof(struct args, force), "false", 0, 0, NULL,
       "resume although recipe, data or instruction set differ from the checkpoint's"},
+     0,
+     NULL},
+    {{"profile", OPTION_BOOL, offsetof(struct args, profile), "false", 0, 0, NULL,
+      "at the end show where the steps' time went, by layer; a trace goes into --out"},
      0,
      NULL},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
@@ -101,6 +105,8 @@ static enum status overrides_make(const struct args *args, struct option_strings
 static enum status train(struct session *session, const struct args *args)
 {
     TRY(session_training(session));
+    if (args->profile)
+        TRY(session_profile(session));
     bool is_auto = strcmp(args->resume, "auto") == 0, is_never = strcmp(args->resume, "never") == 0;
     struct run_folder folder;
     TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name, is_never));
@@ -114,8 +120,11 @@ static enum status train(struct session *session, const struct args *args)
         .resume_file = args->resume,
         .force = args->force,
     };
-    enum status status = loop_run(session, &config);
-    return group_agree(session->group, status);
+    enum status status = group_agree(session->group, loop_run(session, &config));
+    if (status != STATUS_OK && status != STATUS_STOPPED)
+        return status;
+    enum status shown = profile_finish(session->profile, &folder);
+    return status == STATUS_OK ? shown : status;
 }
 
 static enum status run(struct group *group, const struct args *args, const char *which)

@@ -9,6 +9,7 @@
 #include "comm/digest.h"
 #include "comm/memory.h"
 #include "trainer/optimizer.h"
+#include "trainer/profile.h"
 
 // What of one tensor lies in one of this rank's slices. Starts at a block's begin.
 struct segment {
@@ -39,6 +40,7 @@ struct update {
     double *g_sum, *p_sum;           // (n_list) of whole tensors
     double norm;
     struct update_digest *digests; // (group size)
+    struct profile *profile;       // borrowed, or NULL
 };
 
 static enum status config_check(const struct update_config *config)
@@ -169,6 +171,11 @@ void update_free(struct update *update)
     free(update);
 }
 
+void update_set_profile(struct update *update, struct profile *profile)
+{
+    update->profile = profile;
+}
+
 size_t update_bytes(const struct update_config *config, size_t n, size_t n_list, int size)
 {
     const struct optimizer *optimizer = optimizer_at(config->optimizer);
@@ -296,7 +303,9 @@ enum status update_step(struct update *update, float *params, double lr, uint64_
         now.grad_scale = (float)clip;
     for (size_t s = 0; s < u->n_segments; s++)
         segment_update(u, &u->segments[s], params, sum, &now);
+    profile_mark(u->profile, PROFILE_UPDATE);
     reduce_allgather(u->reduce, params);
+    profile_mark(u->profile, PROFILE_GATHER);
     return STATUS_OK;
 }
 

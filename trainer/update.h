@@ -46,6 +46,9 @@ void update_free(struct update *update); // NULL is allowed
 // Memory of update_init on one rank, for the plan (to within a block a bucket).
 size_t update_bytes(const struct update_config *config, size_t n, size_t n_list, int size);
 
+struct profile;
+void update_set_profile(struct update *update, struct profile *profile); // borrowed; NULL: off
+
 // Collective, after reduce_wait: reads this rank's slices of reduce_sum(), which hold the gradient
 // of the mean loss (WEIGHT, BIAS) and the sum over grains of the statistic (STATE: p += momentum *
 // (sum / G - p)); updates its slices of params in place and all-gathers params. FROZEN: untouched.

@@ -133,6 +133,11 @@ void rows_exp(const float *x, float *y, size_t n)
     table()->exp(x, y, n);
 }
 
+double rows_fma(size_t rounds)
+{
+    return table()->fma(rounds);
+}
+
 // x = m 2^k with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh((m - 1) / (m + 1)) as its series, in
 // double, whose error is far below a float's.
 float rows_log(float x)

@@ -78,6 +78,8 @@ void rows_pool_mean_backward(const struct rows_window *window, const struct tens
 // exp of n floats, relative error below 2e-7, the same bits wherever the instruction set is the
 // same (no libm).
 void rows_exp(const float *x, float *y, size_t n);
+// Fused multiply-adds on registers, for whoever times them: returns how many FLOP they were.
+double rows_fma(size_t rounds);
 float rows_log(float x); // natural logarithm, correct to 2 ulp, no libm
 
 #endif

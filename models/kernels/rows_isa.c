@@ -11,6 +11,8 @@
 
 #include "models/kernels/rows_pool.inc.h"
 
+#include "models/kernels/rows_peak.inc.h"
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
@@ -33,4 +35,5 @@ const struct rows_table JOIN(rows_table_, ROWS_ISA) = {
     .pool_max_backward = pool_max_backward,
     .pool_mean = pool_mean,
     .pool_mean_backward = pool_mean_backward,
+    .fma = fma_peak,
 };

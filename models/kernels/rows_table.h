@@ -40,6 +40,7 @@ struct rows_table {
                       const struct tensor *y, size_t n);
     void (*pool_mean_backward)(const struct rows_window *window, const struct tensor *dy,
                                const struct tensor *dx, size_t n, float beta);
+    double (*fma)(size_t rounds);
 };
 
 extern const struct rows_table rows_table_base, rows_table_avx2, rows_table_avx512;
