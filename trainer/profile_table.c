@@ -175,8 +175,8 @@ static void reduction_put(const struct table *t)
     if (p->group->size == 1)
         return;
     fprintf(t->file,
-            "sum over ranks: under way for %.2f us an image, of which %.2f hidden behind backward "
-            "and %.2f\nnot (%.1f %% of the step; waiting for slower ranks is part of it)\n",
+            "sum over ranks: under way for %.2f us an image, %.2f of them hidden behind backward;\n"
+            "%.2f not, or %.1f %% of the step (waiting for slower ranks is part of it)\n",
             microseconds(t, t->sums->flight), microseconds(t, hidden > 0 ? hidden : 0),
             microseconds(t, exposed), percent(t, exposed));
 }
