@@ -207,7 +207,8 @@ void transforms_apply(const struct transforms *transforms, const void *raw, bool
                       float *scratch)
 {
     struct random_key key = {.seed = seed, .purpose = RANDOM_AUGMENT, .epoch = epoch};
-    struct transform_sample sample = {.shape = transforms->shape, .scratch = scratch};
+    struct transform_sample sample = {
+        .shape = transforms->shape, .scratch = scratch, .seed = seed, .row = row, .epoch = epoch};
     if (is_u8)
         bytes_apply(transforms, raw, out);
     else
@@ -218,6 +219,7 @@ void transforms_apply(const struct transforms *transforms, const void *raw, bool
             continue;
         if (step->ops->is_random)
             random_words(key, row, (uint32_t)i, sample.word);
+        sample.number = (uint32_t)i;
         step_apply(step, &sample, out);
     }
 }

@@ -22,6 +22,9 @@ struct transform_sample {
     struct sample_shape shape;
     uint32_t word[4]; // random words of (seed, epoch, row, number of the transform)
     float *scratch;   // h * w * c floats
+    // For a transform that draws otherwise:
+    uint64_t seed, row;
+    uint32_t epoch, number;
 };
 
 struct transform_ops {

@@ -56,6 +56,8 @@ struct naive {
     size_t h, w, c;
     const struct dataset *dataset;
     uint32_t word[4];
+    uint32_t first[4]; // the words of epoch 0
+    uint32_t epoch;
 };
 
 static size_t at(const struct naive *n, size_t y, size_t i, size_t k)
@@ -87,6 +89,34 @@ static void naive_flip(const struct naive *n, const double *in, double *out)
         for (size_t i = 0; i < n->w; i++)
             for (size_t k = 0; k < n->c; k++)
                 out[at(n, y, i, k)] = in[at(n, y, is_flipped ? n->w - 1 - i : i, k)];
+}
+
+static void naive_alternate(const struct naive *n, const double *in, double *out)
+{
+    bool is_flipped = (unit(n->first[0]) < 0.3) == (n->epoch % 2 == 0);
+    for (size_t y = 0; y < n->h; y++)
+        for (size_t i = 0; i < n->w; i++)
+            for (size_t k = 0; k < n->c; k++)
+                out[at(n, y, i, k)] = in[at(n, y, is_flipped ? n->w - 1 - i : i, k)];
+}
+
+// ... c b | a b c d | c b a ...
+static int64_t naive_mirror(int64_t i, int64_t n)
+{
+    return i < 0 ? -i : i >= n ? 2 * n - 2 - i : i;
+}
+
+static void naive_crop_mirror(const struct naive *n, const double *in, double *out)
+{
+    int64_t pad_y = n->h > 1 ? 3 : 0, pad_x = n->w > 1 ? 3 : 0;
+    int64_t top = (int64_t)((n->word[0] * (uint64_t)(2 * pad_y + 1)) >> 32) - pad_y;
+    int64_t left = (int64_t)((n->word[1] * (uint64_t)(2 * pad_x + 1)) >> 32) - pad_x;
+    for (size_t y = 0; y < n->h; y++)
+        for (size_t i = 0; i < n->w; i++)
+            for (size_t k = 0; k < n->c; k++)
+                out[at(n, y, i, k)] =
+                    in[at(n, (size_t)naive_mirror((int64_t)y + top, (int64_t)n->h),
+                          (size_t)naive_mirror((int64_t)i + left, (int64_t)n->w), k)];
 }
 
 static void naive_crop_by(const struct naive *n, const double *in, double *out, int64_t pad)
@@ -189,6 +219,16 @@ static const struct list_case {
     {"[{crop: {pad: 9}}]", 5, 4, 1, {naive_crop_far}, {1}},
     {"[{crop: {pad: 2}}]", 1, 30, 2, {naive_crop}, {1}},
     {"[{crop: {pad: 2}}]", 1, 1, 8, {naive_crop}, {1}},
+    {"[{flip: {p: 0.3, alternate: true}}]", 4, 5, 3, {naive_alternate}, {1}},
+    {"[{crop: {pad: 3, border: reflect}}]", 5, 4, 3, {naive_crop_mirror}, {1}},
+    {"[{crop: {pad: 3, border: reflect}}]", 1, 30, 2, {naive_crop_mirror}, {1}},
+    {"[{crop: {pad: 3, border: reflect}}]", 1, 1, 8, {naive_crop_mirror}, {1}},
+    {"[normalize, {crop: {pad: 3, border: reflect}}, {flip: {p: 0.3, alternate: true}}]",
+     7,
+     6,
+     3,
+     {naive_normalize, naive_crop_mirror, naive_alternate},
+     {0, 1, 1}},
     {"[{cutout: {size: 3}}]", 6, 5, 3, {naive_cutout}, {1}},
     {"[{colour: {brightness: 0.4, contrast: 0.5, saturation: 1.5}}]", 6, 5, 3, {naive_colour}, {1}},
     {"[{colour: {brightness: 0.4, contrast: 0.5}}]", 6, 5, 1, {naive_colour}, {1}},
@@ -210,11 +250,14 @@ static void naive_list(const struct list_case *c, struct naive *naive, uint32_t 
                        bool is_training, double *x)
 {
     struct random_key key = {.seed = SEED, .purpose = RANDOM_AUGMENT, .epoch = epoch};
+    struct random_key first = {.seed = SEED, .purpose = RANDOM_AUGMENT};
     double out[MOST];
     for (uint32_t i = 0; i < 4 && c->step[i]; i++) {
         if (c->is_random[i] && !is_training)
             continue;
         random_words(key, row, i, naive->word);
+        random_words(first, row, i, naive->first);
+        naive->epoch = epoch;
         c->step[i](naive, x, out);
         memcpy(x, out, c->h * c->w * c->c * sizeof *x);
     }
@@ -226,7 +269,7 @@ static void check_sample(const struct list_case *c, struct fixture *f, bool is_u
     uint8_t bytes[MOST];
     float floats[MOST], out[MOST], scratch[MOST];
     double x[MOST];
-    struct naive naive = {f->h, f->w, f->c, f->dataset, {0}};
+    struct naive naive = {.h = f->h, .w = f->w, .c = f->c, .dataset = f->dataset};
     for (size_t i = 0; i < f->n; i++) {
         bytes[i] = (uint8_t)rows_file_pixel(row * f->n + i);
         floats[i] = (float)bytes[i] / 255;
@@ -259,6 +302,26 @@ static void test_against_naive(void **state)
         free(text);
         fixture_close(&fixture);
     }
+}
+
+// Alternating: every row is seen unflipped in one of two epochs in a row and flipped in the other.
+static void test_alternating(void **state)
+{
+    (void)state;
+    struct fixture f;
+    float x[3] = {1, 2, 3}, out[3], scratch[3];
+    int n_flipped = 0;
+    expect_ok(fixture_try(&f, 1, 3, 1, H5_F32, "[{flip: {alternate: true}}]"), "plan");
+    for (uint64_t row = 0; row < 1000; row++)
+        for (uint32_t epoch = 0, last = 0; epoch < 6; epoch++) {
+            transforms_apply(f.transforms, x, false, true, SEED, epoch, row, out, scratch);
+            uint32_t is_flipped = out[0] == 3;
+            assert_true(epoch == 0 || is_flipped != last);
+            n_flipped += epoch == 0 && is_flipped;
+            last = is_flipped;
+        }
+    assert_in_range(n_flipped, 420, 580); // 500 expected, standard deviation 16
+    fixture_close(&f);
 }
 
 // The table of bytes must give the very bits of the arithmetic it stands for.
@@ -333,6 +396,8 @@ static const struct {
     {"[{flip: {q: 1}}]", "unknown key 'q'|transform flip", 1},
     {"[{flip: {p: 1.5}}]", "1.5", 1},
     {"[{crop: {pad: -1}}]", "-1", 1},
+    {"[{crop: {pad: 4, border: reflect}}]", "pad 4 cannot be mirrored from 4 x 4", 1},
+    {"[{crop: {border: wrap}}]", "'wrap'|zero|reflect", 1},
     {"[{normalize: {mean: [1, 2]}}]", "2 numbers in mean, expected 1 or 3", 3},
     {"[{normalize: {std: 0}}]", "std", 3},
     {"[normalize, normalize]", "twice", 1},
@@ -372,7 +437,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_naive), cmocka_unit_test(test_table_same_bits),
         cmocka_unit_test(test_draws),         cmocka_unit_test(test_given_statistics),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_alternating),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
