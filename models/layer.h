@@ -32,7 +32,9 @@ enum init {
     INIT_HE_UNIFORM,
     INIT_XAVIER_NORMAL,
     INIT_XAVIER_UNIFORM,
-    INIT_VALUES
+    INIT_DIRAC, // R,S,C,K: filter k < C passes channel k on; the others uniform in +-1/sqrt(fan_in)
+    INIT_VALUES,
+    INIT_SAMPLES // by the layer's init(), from training samples
 };
 #define INIT_CHOICES                                                                               \
     "he_normal|he_uniform|xavier_normal|xavier_uniform" // in a recipe: INIT_HE_NORMAL + index
@@ -54,6 +56,8 @@ struct param {
     size_t fan_in, fan_out; // of the random inits (He et al. 2015, Glorot and Bengio 2010)
     const float *values;    // INIT_VALUES: borrowed from the layer's self or args
     float state_momentum;   // PARAM_STATE
+    float lr_factor;        // trained ones: times the learning rate, not the decay; 0: 1
+    double trained_epochs;  // trained ones: frozen after so many epochs; 0: never
     size_t count;           // product of dim; set by the graph
     size_t offset;          // in the flat vector, a multiple of SPAN_BLOCK; set by the graph
 };
@@ -128,6 +132,9 @@ struct layer_ops {
     // From x[i].{n,h,w,c}: sets y.{h,w,c}, params, halos, keep, work, flops. STATUS_USAGE naming
     // layer and shapes.
     enum status (*shape)(struct layer *layer);
+    // For INIT_SAMPLES, of a layer on the network's input: its parameters in the flat vector from n
+    // > 0 samples (n, h, w, c) dense. May be NULL. STATUS_ERROR: memory.
+    enum status (*init)(const struct layer *layer, const float *x, size_t n, float *params);
     // With all views and memory bound: kernels. May be NULL.
     enum status (*plan)(struct layer *layer);
     // The weights changed (once a step): packing. May be NULL.

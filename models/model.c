@@ -115,10 +115,25 @@ static void input_bind(struct model *model)
             }
 }
 
+// A layer that learns from samples sees the network's input: nothing else is known before training.
+static enum status samples_check(const struct graph *graph)
+{
+    for (size_t i = 0; i < graph->network.n; i++) {
+        const struct layer *layer = &graph->layers[i];
+        if (layer->ops->init && graph->network.nodes[i].from[0] != NETWORK_INPUT)
+            LAYER_FAIL(layer,
+                       "its filters come from the data, so it must be the first layer, not "
+                       "after '%s'",
+                       graph->layers[graph->network.nodes[i].from[0]].name);
+    }
+    return STATUS_OK;
+}
+
 static enum status model_build(struct model *model, const struct model_config *config)
 {
     CHECK(config->grain > 0, STATUS_USAGE, "a grain needs at least one sample");
     TRY(graph_init(&model->graph, config));
+    TRY(samples_check(&model->graph));
     TRY(loss_init(model, config));
     TRY(loss_bind(model, config));
     TRY(params_lay(model));
@@ -226,9 +241,20 @@ static double init_scale(const struct param *param)
         return sqrt(2.0 / both);
     case INIT_XAVIER_UNIFORM:
         return sqrt(6.0 / both);
+    case INIT_DIRAC:
+        return sqrt(1.0 / in);
     default:
         return 0;
     }
+}
+
+// Uniform numbers, but for filter k < C, which is 1 at the centre of channel k and 0 elsewhere.
+static void dirac_set(const struct param *param, float *to)
+{
+    size_t C = param->dim[2], K = param->dim[3], taps = param->dim[0] * param->dim[1];
+    for (size_t i = 0; i < param->count; i++)
+        if (i % K < C)
+            to[i] = i / K == taps / 2 * C + i % K ? 1.0f : 0.0f;
 }
 
 static void param_init(const struct param *param, struct random_key key, uint32_t number, float *to)
@@ -239,7 +265,7 @@ static void param_init(const struct param *param, struct random_key key, uint32_
         random_normal(key, number, 0, param->count, to);
     for (size_t i = 0; i < param->count; i++) {
         uint32_t words[4];
-        if (param->init == INIT_ZERO || param->init == INIT_ONE) {
+        if (param->init == INIT_ZERO || param->init == INIT_ONE || param->init == INIT_SAMPLES) {
             to[i] = param->init == INIT_ONE ? 1.0f : 0.0f;
         } else if (param->init == INIT_VALUES) {
             to[i] = param->values[i];
@@ -250,6 +276,8 @@ static void param_init(const struct param *param, struct random_key key, uint32_
             to[i] = scale * (2.0f * random_uniform(words[0]) - 1.0f);
         }
     }
+    if (param->init == INIT_DIRAC)
+        dirac_set(param, to);
 }
 
 enum status model_init_params(const struct model *model, uint64_t seed, float *params)
@@ -260,6 +288,23 @@ enum status model_init_params(const struct model *model, uint64_t seed, float *p
         const struct param *param = model->params[i].param;
         param_init(param, key, (uint32_t)i, params + param->offset);
     }
+    return STATUS_OK;
+}
+
+bool model_wants_samples(const struct model *model)
+{
+    for (size_t i = 0; i < model->graph.network.n; i++)
+        if (model->graph.layers[i].ops->init)
+            return true;
+    return false;
+}
+
+enum status model_init_samples(const struct model *model, const float *x, size_t n, float *params)
+{
+    const struct graph *graph = &model->graph;
+    for (size_t i = 0; i < graph->network.n; i++)
+        if (graph->layers[i].ops->init)
+            TRY(graph->layers[i].ops->init(&graph->layers[i], x, n, params));
     return STATUS_OK;
 }
 

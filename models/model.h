@@ -60,6 +60,10 @@ size_t model_params(const struct model *model, const struct model_param **params
 
 // Initial weights from the seed, into params (model_floats), padding zero.
 enum status model_init_params(const struct model *model, uint64_t seed, float *params);
+// Does a layer take its first weights from training samples (INIT_SAMPLES)? Then, after
+// model_init_params: from n > 0 samples (n, h, w, c) dense, as training will see them.
+bool model_wants_samples(const struct model *model);
+enum status model_init_samples(const struct model *model, const float *x, size_t n, float *params);
 
 // Once after each change of params, before forward. laps: as in struct pass, may be NULL.
 void model_prepare(struct model *model, const float *params, struct laps *laps);

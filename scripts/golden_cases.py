@@ -150,6 +150,14 @@ LAYER_CASES = {
                                       classes=True),
     "mse": case("features: " + SMALL + "\nloss: {mse: {}}", 1, 1, 6, n=8),
     "mse_one_hot": case("features: " + SMALL + "\nloss: {mse: {}}", 1, 1, 6, n=8, classes=True),
+    # Of later days: at the end, so that the values of the others stay.
+    "batchnorm_fixed": case("[conv: {out: 6, kernel: 3, bias: false}, batchnorm: {scale: false,"
+                            " bias_lr: 64}, gelu: {}]", 6, 5, 3),
+    "scale": case("[conv: {out: 6, kernel: 3}, scale: {factor: 0.1111}, flatten: {},"
+                  " dense: {out: 4}]", 6, 5, 3),
+    "whiten": case("[whiten: {kernel: 2, bias_epochs: 3}, gelu: {}, conv: {out: 5, kernel: 1}]",
+                   6, 5, 3),
+    "whiten_nobias": case("[whiten: {kernel: 3, pad: 1, bias: false}, relu: {}]", 5, 6, 2),
 }
 
 NETWORK_CASES = [

@@ -83,8 +83,8 @@ def random_params(network, generator):
     """Weights of size 1 / sqrt(fan in), norms around 1, running statistics not at their start."""
     with torch.no_grad():
         for name, value in network.named_tensors():
-            if not value.requires_grad and value.dim() > 1:
-                continue  # a frozen filter bank
+            if name.startswith("filterbank"):
+                continue  # known filters
             noise = torch.randn(value.shape, generator=generator)
             if value.dim() > 1:
                 value.copy_(noise / value[0].numel() ** 0.5)

@@ -19,13 +19,13 @@ import yaml
 class GhostBatchNorm(nn.Module):
     """Statistics over each run of `grain` samples; running ones move towards the grains' mean."""
 
-    def __init__(self, channels, eps=1e-5, momentum=0.1):
+    def __init__(self, channels, eps=1e-5, momentum=0.1, scale=True, bias_lr=1):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
+        self.weight = nn.Parameter(torch.ones(channels), requires_grad=scale)
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        self.eps, self.momentum, self.grain = eps, momentum, 0
+        self.eps, self.momentum, self.grain, self.bias_lr = eps, momentum, 0, bias_lr
 
     def forward(self, x):
         if not self.training:
@@ -113,6 +113,15 @@ def filterbank(x, filters=(), numbers=(), kernel=3):
     return layer
 
 
+def whiten(x, kernel=2, pad=0, eps=5e-4, bias=True, bias_epochs=0):
+    """Frozen filters, which the caller makes from data; see whiten_init."""
+    size, padding = pair(x, kernel, 1), pair(x, pad, 0)
+    layer = nn.Conv2d(x.shape[1], 2 * size[0] * size[1] * x.shape[1], size, 1, padding, bias=bias)
+    layer.weight.requires_grad = False
+    layer.eps, layer.bias_epochs = eps, bias_epochs
+    return layer
+
+
 LAYERS = {
     "conv": conv,
     "dense": lambda x, out, bias=True, init=None: Dense(x[0].numel(), out, bias),
@@ -130,6 +139,8 @@ LAYERS = {
     "concat": lambda x: Function(lambda *v: torch.cat(v, 1)),
     "subsample": subsample,
     "filterbank": filterbank,
+    "whiten": whiten,
+    "scale": lambda x, factor: Function(lambda v: v * factor),
 }
 
 

@@ -163,6 +163,27 @@ must at 2 "$train" "${plain[@]}" --out from_file --resume whole/checkpoints/step
 [ "$(metrics_of whole | tail -n 1)" = "$(metrics_of from_file | tail -n 1)" ] ||
     fail "resumed from a file: other numbers"
 
+# What changes in mid-run goes on where it was: lookahead, EMA, a bias that freezes after an epoch
+# and a half, flips that alternate. From each checkpoint there is.
+cat >clock.yaml <<'END'
+name: clock
+data: {train: "grey.h5:/train", test: "grey.h5:/test",
+  transforms: [normalize: {}, crop: {pad: 2, border: reflect}, flip: {alternate: true}]}
+features: [whiten: {bias_epochs: 1.5}, gelu: {}, maxpool: {kernel: 3},
+  conv: {out: 16, kernel: 3, bias: false, init: dirac},
+  batchnorm: {scale: false, bias_lr: 16}, globalpool: {}]
+head: [dense: {out: 10}]
+train: {batch: 64, epochs: 3, lr: 0.2, schedule: triangle, lookahead: 4, ema: 0.9, tta: flip,
+  checkpoint_steps: 7, keep: 9}
+END
+must "$train" clock.yaml --out clock
+for step in 14 21 28 42; do
+    must at 3 "$train" clock.yaml --out clock.$step \
+        --resume clock/checkpoints/step-00000000$step.h5
+    [ "$(metrics_of clock | tail -n 1)" = "$(metrics_of clock.$step | tail -n 1)" ] ||
+        fail "resumed at step $step: other numbers"
+done
+
 # Complete: nothing to do, nothing changed. Anew: the old checkpoints are put aside.
 cp -r whole complete
 must at 2 "$train" "${plain[@]}" --out complete

@@ -65,6 +65,28 @@ loss: {softmax: {class_weights: [1, 1, 2, 1, 1, 1, 3, 1, 1, 0.5]}}
 train: {batch: 48, grains: 16, steps: 9, optimizer: adamw, lr: 0.01, weight_decay: 0.01}
 END
 
+# First weights from the data, a bias that freezes in mid-run, lookahead, averaged views.
+cat >clock.yaml <<'END'
+name: clock
+data:
+  train: colour.h5:/train
+  test: colour.h5:/test
+  transforms: [normalize: {}, crop: {pad: 2, border: reflect}, flip: {alternate: true}]
+features:
+  - whiten: {bias_epochs: 1.5}
+  - gelu: {}
+  - conv: {out: 32, kernel: 3, pad: 1, bias: false, init: dirac}
+  - maxpool: {kernel: 4}
+  - batchnorm: {scale: false, bias_lr: 16}
+  - gelu: {}
+  - maxpool: {kernel: 7}
+head:
+  - dense: {out: 10, bias: false}
+  - scale: {factor: 0.2}
+train: {batch: 32, grains: 16, epochs: 3, nesterov: true, momentum: 0.85, lr: 0.3, decay_all: true,
+  weight_decay: 0.001, schedule: triangle, lookahead: 4, ema: 0.5, tta: shift}
+END
+
 same digits "$all_ranks" 2 digits -o train.epochs=2
 if [ -z "$quick" ]; then
     for recipe in mnist fashion fashion_filterbank fashion_learned_linear; do
@@ -75,6 +97,7 @@ if [ -z "$quick" ]; then
     done
 fi
 same zoo "$all_ranks" 3 zoo.yaml
+same clock "$all_ranks" 3 clock.yaml
 same adamw "$few_ranks" 2 fashion "${grey[@]}" -o train.steps=40 -o train.optimizer=adamw \
     -o train.nesterov=false -o train.lr=0.002 -o train.clip_norm=1 -o train.schedule=onecycle
 same lars "$few_ranks" 2 fashion "${grey[@]}" -o train.steps=40 -o train.optimizer=lars \

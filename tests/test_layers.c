@@ -52,6 +52,7 @@ static const struct layer_case cases[] = {
     {"batchnorm", "", {3, 3, 16}, 2, 1, {{3, 3, 16}}},
     {"batchnorm", "{eps: 1e-3, momentum: 0.3}", {5, 7, 37}, 2, 1, {{5, 7, 37}}},
     {"batchnorm", "", {1, 1, 70}, 8, 1, {{1, 1, 70}}},
+    {"batchnorm", "{scale: false, bias_lr: 64}", {3, 3, 16}, 2, 1, {{3, 3, 16}}},
     {"batchnorm", "", {2, 2, 128}, 4, 1, {{2, 2, 128}}},
     {"relu", "", {3, 5, 7}, 2, 1, {{3, 5, 7}}},
     {"relu", "", {4, 4, 64}, 2, 1, {{4, 4, 64}}},
@@ -88,6 +89,11 @@ static const struct layer_case cases[] = {
     {"filterbank", "{filters: [sobel_x], numbers: [1, 2, 3, 4, 5, 6, 7, 8, 9]}",
      {4, 4, 6}, 2, 1, {{4, 4, 3}}},
     {"filterbank", "{filters: [gaussian], kernel: 5}", {6, 5, 2}, 2, 1, {{6, 5, 2}}},
+    {"whiten", "{kernel: 2}", {5, 4, 24}, 2, 1, {{6, 5, 3}}},
+    {"whiten", "{kernel: 3, pad: 1, bias: false}", {5, 5, 18}, 2, 1, {{5, 5, 1}}},
+    {"whiten", "{kernel: 4}", {1, 6, 16}, 2, 1, {{1, 9, 2}}},
+    {"scale", "{factor: -0.3}", {3, 5, 7}, 2, 1, {{3, 5, 7}}},
+    {"scale", "{factor: 0.125}", {1, 1, 10}, 4, 1, {{1, 1, 10}}},
 };
 // clang-format on
 

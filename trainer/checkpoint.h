@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Checkpoints: one HDF5 file that does not know how many ranks wrote it.
 //   /model/<layer>/<param>               float32 in natural shape, running statistics included
-//   /optimizer/<state>/<layer>/<param>   states of trained parameters; "ema" of all
+//   /optimizer/<state>/<layer>/<param>   states of trained parameters; "ema" and
+//                                        "lookahead" of all
 //   attributes of "/"                    struct checkpoint_meta, format, digest
 // Two guards: the attribute "digest" covers names, shapes, data and attributes; and 48 bytes after
 // the HDF5 image (which other tools ignore) hold its length and XXH3 digest, checked before HDF5

@@ -25,8 +25,8 @@ void tensor_path(char path[CHECKPOINT_PATH_MAX], const char *state, const struct
 
 bool tensor_is_saved(const char *state, const struct param *param)
 {
-    return !state || strcmp(state, "ema") == 0 || param->kind == PARAM_WEIGHT ||
-           param->kind == PARAM_BIAS;
+    return !state || strcmp(state, "ema") == 0 || strcmp(state, "lookahead") == 0 ||
+           param->kind == PARAM_WEIGHT || param->kind == PARAM_BIAS;
 }
 
 static enum status saver_begin(struct saver *saver, const char *folder, bool is_best, uint64_t step)

@@ -15,7 +15,7 @@
 #include "trainer/session.h"
 
 struct args {
-    const char *json, *weights;
+    const char *json, *weights, *tta;
     int64_t chunk;
 };
 
@@ -28,6 +28,11 @@ static const struct cli_option options[] = {
       "auto: the EMA weights if the checkpoint has them, else model"},
      0,
      "auto|model|ema"},
+    {{"tta", OPTION_STRING, offsetof(struct args, tta), "off", 0, 0, NULL,
+      "average the logits over views of each sample: its mirror image (flip), and both moved by a "
+      "pixel (shift)"},
+     0,
+     TTA_CHOICES},
     {{"chunk", OPTION_INT, offsetof(struct args, chunk), "64", 1, 65536, NULL,
       "samples evaluated at a time"},
      0,
@@ -91,8 +96,11 @@ static enum status model_open(struct evaluation *e)
     struct shape out = tensor_shape(model_output(e->model));
     bool is_class = target.is_class && target.count == 1 && out.h * out.w == 1;
     TRY(eval_report_init(&e->report, is_class ? target.n_classes : 0));
-    return evaluator_init(&e->evaluator, e->group, e->dataset, e->transforms, e->model,
-                          config.grain);
+    enum tta_kind tta;
+    TRY(tta_find("--tta", e->args->tta, &tta));
+    e->report.tta = tta_name(tta);
+    TRY(evaluator_init(&e->evaluator, e->group, e->dataset, e->transforms, e->model, config.grain));
+    return evaluator_tta_init(e->evaluator, tta);
 }
 
 static enum status weights_load(struct evaluation *e)
@@ -120,7 +128,7 @@ static enum status report_make(struct evaluation *e)
     size_t n_names = 0;
     char *const *names = dataset_classes(e->dataset, &n_names);
     report->names = n_names == report->n_classes ? names : NULL;
-    TRY(evaluator_run(e->evaluator, e->params, report->mean, eval_report_count, report));
+    TRY(evaluator_run(e->evaluator, e->params, true, report->mean, eval_report_count, report));
     for (int m = 0; m < report->n_metrics; m++)
         report->mean[m] /= (double)report->n;
     TRY(eval_report_sum(report, e->group));

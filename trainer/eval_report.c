@@ -133,8 +133,10 @@ static void matrix_show(const struct eval_report *report)
 
 void eval_report_show(const struct eval_report *report)
 {
-    log_line("%s on %s: %llu samples", report->checkpoint, report->data,
-             (unsigned long long)report->n);
+    bool is_averaged = strcmp(report->tta, "off") != 0;
+    log_line("%s on %s: %llu samples%s%s", report->checkpoint, report->data,
+             (unsigned long long)report->n, is_averaged ? ", logits averaged over views: " : "",
+             is_averaged ? report->tta : "");
     for (int m = 0; m < report->n_metrics; m++) {
         if (report->metrics[m].is_percent)
             log_line("  %-10s %.2f %%", report->metrics[m].name, 100 * report->mean[m]);
@@ -206,7 +208,8 @@ static void json_write(const struct eval_report *report, FILE *file)
     json_text(file, report->checkpoint);
     fputs(", \"data\": ", file);
     json_text(file, report->data);
-    fprintf(file, ", \"samples\": %llu", (unsigned long long)report->n);
+    fprintf(file, ", \"tta\": \"%s\", \"samples\": %llu", report->tta,
+            (unsigned long long)report->n);
     for (int m = 0; m < report->n_metrics; m++) {
         fprintf(file, ", \"%s\": ", report->metrics[m].name);
         json_number(file, report->mean[m]);

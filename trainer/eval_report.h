@@ -11,6 +11,7 @@
 
 struct eval_report {
     const char *checkpoint, *data; // borrowed
+    const char *tta;               // views averaged, "off"; borrowed
     uint64_t n;                    // samples
     const struct loss_metric *metrics;
     int n_metrics;

@@ -9,6 +9,9 @@ struct evaluator {
     struct group *group;
     struct model *model;
     struct loader *loader;
+    struct tta *tta; // NULL: none
+    struct shape input;
+    size_t chunk;
     uint64_t n_chunks; // of the data set
     uint64_t first, n; // this rank's
     int n_metrics;
@@ -62,6 +65,9 @@ enum status evaluator_init(struct evaluator **out, struct group *group, struct d
     TRY(memory_alloc(&e, 1, sizeof *e, "evaluator"));
     e->group = group;
     e->model = model;
+    struct sample_shape input = dataset_shape(dataset);
+    e->input = (struct shape){input.h, input.w, input.c};
+    e->chunk = chunk;
     e->n_metrics = model_loss(model)->ops->n_metrics;
     struct loader_config config = config_of(group, dataset, transforms, chunk);
     enum status status = evaluator_fill(e, &config, chunk);
@@ -72,10 +78,17 @@ enum status evaluator_init(struct evaluator **out, struct group *group, struct d
     return status;
 }
 
+enum status evaluator_tta_init(struct evaluator *e, enum tta_kind kind)
+{
+    ASSERT(!e->tta);
+    return kind == TTA_OFF ? STATUS_OK : tta_init(&e->tta, kind, e->model, e->input, e->chunk);
+}
+
 void evaluator_free(struct evaluator *e)
 {
     if (!e)
         return;
+    tta_free(e->tta);
     loader_free(e->loader);
     free(e->mine);
     free(e->all);
@@ -92,8 +105,8 @@ size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
            (config.n_chunks + n_chunks) * (size_t)n_metrics * sizeof(double);
 }
 
-static enum status chunks_run(struct evaluator *e, const float *params, evaluator_each *each,
-                              void *context)
+static enum status chunks_run(struct evaluator *e, const float *params, struct tta *tta,
+                              evaluator_each *each, void *context)
 {
     TRY(loader_seek(e->loader, 0, 0));
     for (uint64_t i = 0; i < e->n; i++) {
@@ -101,7 +114,10 @@ static enum status chunks_run(struct evaluator *e, const float *params, evaluato
         double metrics[LOSS_METRICS_MAX];
         TRY(loader_next(e->loader, &batch));
         struct pass pass = {.n = batch.n, .params = params, .row = batch.row};
-        model_forward(e->model, &pass, batch.x);
+        if (tta)
+            tta_forward(tta, &pass, batch.x);
+        else
+            model_forward(e->model, &pass, batch.x);
         model_loss_eval(e->model, &pass, batch.target, false, 0, metrics);
         for (int m = 0; m < e->n_metrics; m++)
             e->mine[i * (size_t)e->n_metrics + (size_t)m] = metrics[m];
@@ -111,11 +127,12 @@ static enum status chunks_run(struct evaluator *e, const float *params, evaluato
     return STATUS_OK;
 }
 
-enum status evaluator_run(struct evaluator *e, const float *params, double *sums,
+enum status evaluator_run(struct evaluator *e, const float *params, bool is_averaged, double *sums,
                           evaluator_each *each, void *context)
 {
+    struct tta *tta = is_averaged ? e->tta : NULL;
     model_prepare(e->model, params, NULL);
-    TRY(group_agree(e->group, chunks_run(e, params, each, context)));
+    TRY(group_agree(e->group, chunks_run(e, params, tta, each, context)));
     group_allgatherv(e->group, e->mine, e->counts, e->all);
     for (int m = 0; m < e->n_metrics; m++) {
         sums[m] = 0;

@@ -8,6 +8,7 @@
 #include "comm/group.h"
 #include "data/loader.h"
 #include "models/model.h"
+#include "trainer/tta.h"
 
 struct evaluator;
 
@@ -15,6 +16,8 @@ struct evaluator;
 enum status evaluator_init(struct evaluator **evaluator, struct group *group,
                            struct dataset *dataset, const struct transforms *transforms,
                            struct model *model, size_t chunk);
+// Local. Memory for evaluator_run with views of each sample; TTA_OFF: nothing. Once.
+enum status evaluator_tta_init(struct evaluator *evaluator, enum tta_kind kind);
 void evaluator_free(struct evaluator *evaluator); // NULL is allowed
 size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
                        const struct transforms *transforms, size_t chunk, int n_metrics);
@@ -23,8 +26,9 @@ size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
 typedef void evaluator_each(void *context, const struct batch *batch, const struct tensor *logits);
 
 // Collective: sums over all samples into sums (n_metrics of the loss). each may be NULL.
-// 1 gather of 8 n_metrics bytes a chunk.
-enum status evaluator_run(struct evaluator *evaluator, const float *params, double *sums,
-                          evaluator_each *each, void *context);
+// is_averaged: logits are means over the views of evaluator_tta_init. 1 gather of 8 n_metrics bytes
+// a chunk.
+enum status evaluator_run(struct evaluator *evaluator, const float *params, bool is_averaged,
+                          double *sums, evaluator_each *each, void *context);
 
 #endif

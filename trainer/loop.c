@@ -288,7 +288,7 @@ static enum status epoch_end(struct loop *l)
     if (evaluation_is_due(l)) {
         profile_mark(s->profile, PROFILE_BETWEEN);
         progress_note(&l->progress, "evaluating");
-        TRY(session_evaluate(s, test));
+        TRY(session_evaluate(s, false, test));
         profile_mark(s->profile, PROFILE_EVALUATE);
         record.test = test;
         is_best = is_better(l, test);
@@ -363,7 +363,7 @@ static enum status train(struct loop *l)
         if (is_last) {
             TRY(saved);
             summary_show(l);
-            break;
+            return session_show_averaged(s);
         }
         if (l->signal)
             return stop(l);

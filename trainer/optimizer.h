@@ -19,10 +19,10 @@ struct update_config;
 // What apply must know beside the elements; the same on all ranks.
 struct optimizer_step {
     const struct update_config *config;
-    double lr;
+    double lr;        // of this tensor
+    double decay;     // weight decay of this tensor; 0: none
     uint64_t step;    // steps done before this one
     float grad_scale; // of clipping: multiply each gradient by it first
-    bool is_decayed;  // weight decay applies to this tensor
     bool is_weight;   // not a bias or a norm
     double p_norm;    // L2 norms of the whole tensor, where needs_norms:
     double g_norm;    // of the gradient, scaled

@@ -14,8 +14,7 @@ static void adamw_apply(const struct optimizer_step *step, size_t n, float *rest
     uint64_t t = step->step + 1;
     double bias1 = 1 - optimizer_power(config->beta1, t);
     double bias2 = 1 - optimizer_power(config->beta2, t);
-    double decay = step->is_decayed ? config->weight_decay : 0;
-    float keep = (float)(1 - step->lr * decay), scale = step->grad_scale;
+    float keep = (float)(1 - step->lr * step->decay), scale = step->grad_scale;
     float b1 = (float)config->beta1, a1 = (float)(1 - config->beta1);
     float b2 = (float)config->beta2, a2 = (float)(1 - config->beta2);
     float size = (float)(step->lr / bias1), root = (float)(1 / sqrt(bias2));

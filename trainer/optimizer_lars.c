@@ -10,12 +10,11 @@ static void lars_apply(const struct optimizer_step *step, size_t n, float *restr
                        const float *restrict g, float *const *state)
 {
     const struct update_config *config = step->config;
-    double decay = step->is_decayed ? config->weight_decay : 0;
     double local = 1;
     if (step->is_weight && step->p_norm > 0 && step->g_norm > 0)
-        local = config->trust * step->p_norm / (step->g_norm + decay * step->p_norm);
+        local = config->trust * step->p_norm / (step->g_norm + step->decay * step->p_norm);
     float rate = (float)(step->lr * local), mu = (float)config->momentum;
-    float add = (float)decay, scale = step->grad_scale;
+    float add = (float)step->decay, scale = step->grad_scale;
     float *restrict v = state[0];
     for (size_t i = 0; i < n; i++) {
         v[i] = mu * v[i] + rate * (g[i] * scale + add * p[i]);

@@ -10,10 +10,9 @@ static void sgd_apply(const struct optimizer_step *step, size_t n, float *restri
                       const float *restrict g, float *const *state)
 {
     const struct update_config *config = step->config;
-    double decay = step->is_decayed ? config->weight_decay : 0;
     float lr = (float)step->lr, mu = (float)config->momentum, scale = step->grad_scale;
-    float add = config->decoupled ? 0.0f : (float)decay;
-    float keep = config->decoupled ? (float)(1 - step->lr * decay) : 1.0f;
+    float add = config->decoupled ? 0.0f : (float)step->decay;
+    float keep = config->decoupled ? (float)(1 - step->lr * step->decay) : 1.0f;
     float *restrict v = state[0];
     if (config->nesterov)
         for (size_t i = 0; i < n; i++) {

@@ -26,7 +26,8 @@ const char *plan_bytes_text(double bytes, char text[32])
 static size_t state_vectors(const struct session *s)
 {
     const struct train_config *train = &s->recipe->train;
-    return (size_t)optimizer_at(train->optimizer)->n_states + (train->ema > 0);
+    return (size_t)optimizer_at(train->optimizer)->n_states + (train->ema > 0) +
+           (train->lookahead > 0);
 }
 
 static struct loader_config loader_of(const struct session *s)
@@ -60,6 +61,9 @@ struct plan_memory plan_memory(const struct session *s)
     if (s->test_set)
         m.data += evaluator_bytes(s->group, s->test_set, s->transforms, s->order.grain,
                                   model_loss(s->model)->ops->n_metrics);
+    const struct tensor *y = model_output(s->model);
+    m.data += tta_bytes((enum tta_kind)train->tta, session_input(s->train_set), y->h * y->w * y->c,
+                        s->test_set ? s->order.grain : 0);
     m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data;
     return m;
 }

@@ -90,6 +90,16 @@ static double schedule_onecycle(const struct schedule *s, uint64_t t)
     return end > peak ? anneal(1, config->final_lr, (at - peak) / (end - peak)) : 1;
 }
 
+static double schedule_triangle(const struct schedule *s, uint64_t t)
+{
+    const struct train_config *config = s->config;
+    double n = (double)(s->steps - s->warmup), at = (double)(t - s->warmup);
+    double peak = config->rise * n;
+    if (at < peak)
+        return config->start_lr + (1 - config->start_lr) * (at / peak);
+    return 1 + (config->final_lr - 1) * ((at - peak) / (n - peak));
+}
+
 static double (*const schedules[])(const struct schedule *, uint64_t) = {
 #define SCHEDULE(name, help) schedule_##name,
 #include "trainer/schedules.def"

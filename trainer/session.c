@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "trainer/samples.h"
 
 struct loss_target session_target(const struct dataset *dataset)
 {
@@ -97,8 +99,10 @@ static enum status params_init(struct session *s)
     TRY(memory_alloc(&s->params, s->n, sizeof *s->params, "weights"));
     if (s->recipe->train.ema > 0)
         TRY(memory_alloc(&s->ema, s->n, sizeof *s->ema, "EMA weights"));
-    if (s->group->rank == 0) // normal numbers need libm, which may differ between machines
+    if (s->group->rank == 0) { // normal numbers need libm, which may differ between machines
         TRY(model_init_params(s->model, (uint64_t)s->recipe->train.seed, s->params));
+        TRY(samples_init_params(s->model, s->train_set, s->transforms, s->params));
+    }
     return STATUS_OK;
 }
 
@@ -116,8 +120,9 @@ static enum status loaders_open(struct session *s)
     TRY(loader_init(&s->loader, &config));
     if (!s->test_set)
         return STATUS_OK;
-    return evaluator_init(&s->evaluator, s->group, s->test_set, s->transforms, s->model,
-                          s->order.grain);
+    TRY(evaluator_init(&s->evaluator, s->group, s->test_set, s->transforms, s->model,
+                       s->order.grain));
+    return evaluator_tta_init(s->evaluator, (enum tta_kind)s->recipe->train.tta);
 }
 
 enum status session_training(struct session *s)
@@ -132,6 +137,8 @@ enum status session_training(struct session *s)
     TRY(group_agree(s->group, reduce_init(&s->reduce, s->group, s->n, (int)train->grains,
                                           (size_t)train->bucket_kib << 10)));
     struct update_config config = train_config_update(train);
+    config.steps = s->steps;
+    config.steps_per_epoch = s->order.steps;
     TRY(group_agree(s->group, update_init(&s->update, &config, s->group, s->reduce, s->n,
                                           (int)train->grains, s->list, s->n_list, s->params)));
     return group_agree(s->group, loaders_open(s));
@@ -162,17 +169,33 @@ void session_free(struct session *s)
     *s = (struct session){0};
 }
 
-enum status session_evaluate(struct session *s, double *metrics)
+enum status session_evaluate(struct session *s, bool is_averaged, double *metrics)
 {
     const float *weights = s->params;
     if (s->ema) {
         update_ema(s->update, s->ema);
         weights = s->ema;
     }
-    TRY(evaluator_run(s->evaluator, weights, metrics, NULL, NULL));
+    TRY(evaluator_run(s->evaluator, weights, is_averaged, metrics, NULL, NULL));
     if (s->ema)
         model_prepare(s->model, s->params, NULL);
     for (int i = 0; i < model_loss(s->model)->ops->n_metrics; i++)
         metrics[i] /= (double)dataset_rows(s->test_set);
+    return STATUS_OK;
+}
+
+enum status session_show_averaged(struct session *s)
+{
+    const struct loss_ops *ops = model_loss(s->model)->ops;
+    enum tta_kind kind = (enum tta_kind)s->recipe->train.tta;
+    double test[LOSS_METRICS_MAX];
+    if (!s->evaluator || kind == TTA_OFF)
+        return STATUS_OK;
+    TRY(session_evaluate(s, true, test));
+    const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
+    double shown = test[ops->n_metrics > 1] * (metric->is_percent ? 100 : 1);
+    log_line(metric->is_percent ? "test %s with logits averaged over views (%s): %.2f %%"
+                                : "test %s with logits averaged over views (%s): %.6f",
+             metric->name, tta_name(kind), shown);
     return STATUS_OK;
 }

@@ -45,8 +45,10 @@ enum status session_profile(struct session *session);
 void session_free(struct session *session);
 
 // Collective: loss and metrics of the test set with the current weights (of the EMA where the
-// recipe has one): means over samples, (n_metrics).
-enum status session_evaluate(struct session *session, double *metrics);
+// recipe has one): means over samples, (n_metrics). is_averaged: over the views of train.tta, too.
+enum status session_evaluate(struct session *session, bool is_averaged, double *metrics);
+// Collective: shows the test metric with averaged views, where the recipe has train.tta.
+enum status session_show_averaged(struct session *session);
 
 struct loss_target session_target(const struct dataset *dataset);
 struct shape session_input(const struct dataset *dataset);

@@ -5,6 +5,7 @@
 
 #include "trainer/optimizer.h"
 #include "trainer/schedules.h"
+#include "trainer/tta.h"
 
 // "|sgd|adamw" from the tables; the choices begin after the first bar.
 #define OPTIMIZER(name) "|" #name
@@ -44,6 +45,10 @@ const struct option train_options[] = {
     {"clip_norm", OPTION_FLOAT, AT(clip_norm), "0", 0, 1e9, NULL,
      "largest global norm of the gradient; 0: off"},
     {"ema", OPTION_FLOAT, AT(ema), "0", 0, 1, NULL, "decay of a moving average of weights; 0: off"},
+    {"lookahead", OPTION_INT, AT(lookahead), "0", 0, MANY, NULL,
+     "steps after which weights and their slow average meet; 0: off"},
+    {"lookahead_decay", OPTION_FLOAT, AT(lookahead_decay), "0.774", 0, 1, NULL,
+     "share of the slow average kept in the end (it rises as the cube of the run)"},
     {"schedule", OPTION_CHOICE, AT(schedule), "constant", 0, 0, schedule_names + 1,
      "course of the learning rate"},
     {"warmup", OPTION_FLOAT, AT(warmup), "0", 0, 1e6, NULL, "epochs of linear warm-up"},
@@ -52,10 +57,11 @@ const struct option train_options[] = {
      "schedule multistep: epochs, ascending"},
     {"lr_gamma", OPTION_FLOAT, AT(lr_gamma), "0.1", 0, 1, NULL, "factor of step and multistep"},
     {"final_lr", OPTION_FLOAT, AT(final_lr), "0", 0, 1, NULL,
-     "last rate as a part of lr: cosine, onecycle"},
+     "last rate as a part of lr: cosine, onecycle, triangle"},
     {"start_lr", OPTION_FLOAT, AT(start_lr), "0.04", 0, 1, NULL,
-     "first rate as a part of lr: onecycle"},
-    {"rise", OPTION_FLOAT, AT(rise), "0.3", 0, 1, NULL, "part of the run that rises: onecycle"},
+     "first rate as a part of lr: onecycle, triangle"},
+    {"rise", OPTION_FLOAT, AT(rise), "0.3", 0, 1, NULL,
+     "part of the run that rises: onecycle, triangle"},
     {"winograd", OPTION_CHOICE, AT(winograd), "auto", 0, 0, "auto|off",
      "fast 3 x 3 convolutions (minimal filtering) where a fixed rule says they pay"},
     {"precision", OPTION_CHOICE, AT(precision), "fp32", 0, 0, "fp32|bf16",
@@ -66,6 +72,8 @@ const struct option train_options[] = {
      "KiB of gradients summed over ranks at a time; any value gives the same bits"},
     {"slots", OPTION_INT, AT(slots), "4", 1, 1024, NULL,
      "grains of data read ahead; 1: none, and no thread"},
+    {"tta", OPTION_CHOICE, AT(tta), "off", 0, 0, TTA_CHOICES,
+     "also test the final weights with logits averaged over views of each sample"},
     {"eval_every", OPTION_INT, AT(eval_every), "1", 0, 1e6, NULL,
      "epochs between tests; 0: only after the last"},
     {"checkpoint_every", OPTION_FLOAT, AT(checkpoint_every), "1", 0, 1e6, NULL,
@@ -125,8 +133,11 @@ static enum status check_optimizer(struct yaml *yaml, const struct yaml_node *ma
     const struct {
         const char *name;
         double value;
-    } below_one[] = {
-        {"momentum", c->momentum}, {"beta1", c->beta1}, {"beta2", c->beta2}, {"ema", c->ema}};
+    } below_one[] = {{"momentum", c->momentum},
+                     {"beta1", c->beta1},
+                     {"beta2", c->beta2},
+                     {"ema", c->ema},
+                     {"lookahead_decay", c->lookahead_decay}};
     for (size_t i = 0; i < sizeof below_one / sizeof *below_one; i++)
         CHECK(below_one[i].value < 1, STATUS_USAGE,
               "%s: %s is 1, expected less: nothing new counts",
@@ -141,7 +152,7 @@ static enum status check_schedule(struct yaml *yaml, const struct yaml_node *map
                                   const struct train_config *c)
 {
     bool is_step = c->schedule == SCHEDULE_step, is_multistep = c->schedule == SCHEDULE_multistep;
-    bool is_onecycle = c->schedule == SCHEDULE_onecycle;
+    bool is_onecycle = c->schedule == SCHEDULE_onecycle || c->schedule == SCHEDULE_triangle;
     const double *at = c->milestones.v;
     CHECK(!is_step || c->lr_step > 0, STATUS_USAGE,
           "%s: lr_step is 0, schedule: step needs the epochs between two steps",
@@ -155,8 +166,9 @@ static enum status check_schedule(struct yaml *yaml, const struct yaml_node *map
         CHECK(at[i] > at[i - 1], STATUS_USAGE, "%s: milestones must rise, but %g stands before %g",
               place_of(yaml, map, "milestones"), at[i - 1], at[i]);
     CHECK(!is_onecycle || (c->rise > 0 && c->rise < 1), STATUS_USAGE,
-          "%s: rise is %g, schedule: onecycle needs a part of the run between 0 and 1",
-          place_of(yaml, map, "rise"), c->rise);
+          "%s: rise is %g, schedule: %s needs a part of the run between 0 and 1",
+          place_of(yaml, map, "rise"), c->rise,
+          c->schedule == SCHEDULE_onecycle ? "onecycle" : "triangle");
     CHECK(c->steps > 0 || c->warmup < (double)c->epochs, STATUS_USAGE,
           "%s: warmup of %g epochs is as long as the run, epochs: %lld",
           place_of(yaml, map, "warmup"), c->warmup, (long long)c->epochs);
@@ -194,6 +206,8 @@ struct update_config train_config_update(const struct train_config *c)
         .trust = c->trust,
         .clip_norm = c->clip_norm,
         .ema = c->ema,
+        .lookahead = (uint64_t)c->lookahead,
+        .lookahead_decay = c->lookahead_decay,
     };
 }
 

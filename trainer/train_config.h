@@ -20,18 +20,20 @@ struct train_config {
     double beta1, beta2, epsilon;
     double weight_decay;
     bool decoupled, decay_all;
-    double trust;     // lars
-    double clip_norm; // 0: off
-    double ema;       // 0: off
+    double trust;      // lars
+    double clip_norm;  // 0: off
+    double ema;        // 0: off
+    int64_t lookahead; // steps; 0: off
+    double lookahead_decay;
 
     int schedule;                    // row of schedules.def
     double warmup;                   // epochs
     double lr_step;                  // epochs; schedule step
     struct option_floats milestones; // epochs, ascending; schedule multistep
     double lr_gamma;                 // step, multistep
-    double final_lr;                 // fraction of lr at the end; cosine, onecycle
-    double start_lr;                 // fraction of lr at the start; onecycle
-    double rise;                     // fraction of the steps that rise; onecycle
+    double final_lr;                 // fraction of lr at the end; cosine, onecycle, triangle
+    double start_lr;                 // fraction of lr at the start; onecycle, triangle
+    double rise;                     // fraction of the steps that rise; onecycle, triangle
 
     int winograd;  // enum train_winograd
     int precision; // enum train_precision
@@ -40,6 +42,7 @@ struct train_config {
     int64_t bucket_kib;
     int64_t slots; // prefetched items
 
+    int tta;                 // enum tta, of one more test at the end
     int64_t eval_every;      // epochs; 0: only after the last
     double checkpoint_every; // epochs; 0: only at the end
     int64_t checkpoint_steps;

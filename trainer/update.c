@@ -35,6 +35,7 @@ struct update {
     int n_states;
     const char *state_name[UPDATE_STATES_MAX];
     float *state[UPDATE_STATES_MAX]; // (n_local) each
+    float *slow;                     // lookahead's, or NULL
     float *ema;                      // the last state, or NULL
     double *blocks;                  // (n / SPAN_BLOCK) sums of squares
     double *g_sum, *p_sum;           // (n_list) of whole tensors
@@ -57,6 +58,8 @@ static enum status config_check(const struct update_config *config)
           "decoupled is an option of sgd (adamw always is), not of lars");
     CHECK(config->ema >= 0 && config->ema < 1, STATUS_USAGE, "ema: %g is not in [0, 1)",
           config->ema);
+    CHECK(config->lookahead == 0 || config->steps > 0, STATUS_USAGE,
+          "lookahead: the length of the run is not known");
     return STATUS_OK;
 }
 
@@ -98,17 +101,25 @@ static enum status state_add(struct update *u, const char *name)
     return STATUS_OK;
 }
 
+// A state that starts as the weights.
+static enum status average_add(struct update *u, const char *name, const float *params,
+                               float **average)
+{
+    TRY(state_add(u, name));
+    float *to = *average = u->state[u->n_states - 1];
+    for (size_t s = 0; s < u->n_spans; to += u->spans[s++].count)
+        memcpy(to, params + u->spans[s].offset, u->spans[s].count * sizeof(float));
+    return STATUS_OK;
+}
+
 static enum status memory_init(struct update *u, const float *params)
 {
     for (int i = 0; i < u->optimizer->n_states; i++)
         TRY(state_add(u, u->optimizer->state[i]));
-    if (u->config.ema > 0) {
-        TRY(state_add(u, "ema"));
-        u->ema = u->state[u->n_states - 1];
-        size_t local = 0;
-        for (size_t s = 0; s < u->n_spans; local += u->spans[s++].count)
-            memcpy(u->ema + local, params + u->spans[s].offset, u->spans[s].count * sizeof(float));
-    }
+    if (u->config.lookahead > 0)
+        TRY(average_add(u, "lookahead", params, &u->slow));
+    if (u->config.ema > 0)
+        TRY(average_add(u, "ema", params, &u->ema));
     TRY(memory_alloc(&u->blocks, u->n / SPAN_BLOCK, sizeof(double), "norms of blocks"));
     TRY(memory_alloc(&u->g_sum, u->n_list, sizeof(double), "norms of gradients"));
     TRY(memory_alloc(&u->p_sum, u->n_list, sizeof(double), "norms of weights"));
@@ -179,7 +190,8 @@ void update_set_profile(struct update *update, struct profile *profile)
 size_t update_bytes(const struct update_config *config, size_t n, size_t n_list, int size)
 {
     const struct optimizer *optimizer = optimizer_at(config->optimizer);
-    size_t n_states = (size_t)(optimizer ? optimizer->n_states : 0) + (config->ema > 0);
+    size_t n_states =
+        (size_t)(optimizer ? optimizer->n_states : 0) + (config->ema > 0) + (config->lookahead > 0);
     size_t blocks = n / SPAN_BLOCK;
     size_t local = (blocks + (size_t)size - 1) / (size_t)size * SPAN_BLOCK;
     return n_states * local * sizeof(float) + blocks * sizeof(double) +
@@ -199,9 +211,12 @@ static double block_squares(const float *x, size_t n)
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-static bool is_trained(const struct model_param *p)
+// In the step after `step` steps.
+static bool is_trained(const struct update *u, const struct model_param *p, uint64_t step)
 {
-    return p->param->kind == PARAM_WEIGHT || p->param->kind == PARAM_BIAS;
+    double epochs = p->param->trained_epochs;
+    bool is_over = epochs > 0 && (double)step >= epochs * (double)u->config.steps_per_epoch;
+    return (p->param->kind == PARAM_WEIGHT || p->param->kind == PARAM_BIAS) && !is_over;
 }
 
 // Collective: sums[t] = sum of squares of vector over tensor t (0 for frozen ones), folded in
@@ -245,17 +260,33 @@ static void segment_ema(float decay_rest, size_t n, float *restrict ema, const f
         ema[i] += decay_rest * (p[i] - ema[i]);
 }
 
+// After `done` steps: do fast and slow weights meet?
+static void segment_lookahead(const struct update *u, const struct segment *segment, uint64_t done,
+                              float *restrict p)
+{
+    float *restrict slow = u->slow + segment->local;
+    double part = (double)done / (double)u->config.steps;
+    float rest = (float)(1 - u->config.lookahead_decay * part * part * part);
+    if (done % u->config.lookahead != 0 && done != u->config.steps)
+        return;
+    for (size_t i = 0; i < segment->count; i++)
+        p[i] = slow[i] += rest * (p[i] - slow[i]);
+}
+
 static void segment_update(struct update *u, const struct segment *segment, float *params,
-                           const float *sum, struct optimizer_step *step)
+                           const float *sum, struct optimizer_step *step, double lr)
 {
     const struct model_param *tensor = &u->list[segment->tensor];
+    enum param_kind kind = tensor->param->kind;
     float *p = params + segment->offset;
     const float *g = sum + segment->offset;
-    if (tensor->param->kind == PARAM_STATE) {
+    if (kind == PARAM_STATE) {
         segment_statistic(u, tensor->param, segment->count, p, g);
-    } else if (is_trained(tensor)) {
-        step->is_weight = tensor->param->kind == PARAM_WEIGHT;
-        step->is_decayed = step->is_weight || u->config.decay_all;
+    } else if (is_trained(u, tensor, step->step)) {
+        double factor = tensor->param->lr_factor > 0 ? (double)tensor->param->lr_factor : 1;
+        step->is_weight = kind == PARAM_WEIGHT;
+        step->lr = lr * factor;
+        step->decay = step->is_weight || u->config.decay_all ? u->config.weight_decay / factor : 0;
         step->p_norm = sqrt(u->p_sum[segment->tensor]);
         step->g_norm = sqrt(u->g_sum[segment->tensor]) * (double)step->grad_scale;
         float *state[OPTIMIZER_STATES_MAX];
@@ -263,7 +294,9 @@ static void segment_update(struct update *u, const struct segment *segment, floa
             state[i] = u->state[i] + segment->local;
         u->optimizer->apply(step, segment->count, p, g, state);
     }
-    if (u->ema && is_trained(tensor))
+    if (u->slow)
+        segment_lookahead(u, segment, step->step + 1, p);
+    if (u->ema && (kind == PARAM_WEIGHT || kind == PARAM_BIAS))
         segment_ema((float)(1 - u->config.ema), segment->count, u->ema + segment->local, p);
     else if (u->ema)
         memcpy(u->ema + segment->local, p, segment->count * sizeof(float));
@@ -277,9 +310,9 @@ static enum status norm_check(struct update *u, uint64_t step)
         CHECK(isfinite(u->g_sum[t]), STATUS_NOT_FINITE,
               "step %llu: the %s of '%s' is not finite; a smaller lr, a longer warmup or "
               "clip_norm may help",
-              (unsigned long long)step, is_trained(&u->list[t]) ? "gradient" : "statistic",
+              (unsigned long long)step, is_trained(u, &u->list[t], step) ? "gradient" : "statistic",
               u->list[t].name);
-        if (is_trained(&u->list[t]))
+        if (is_trained(u, &u->list[t], step))
             total += u->g_sum[t];
     }
     u->norm = sqrt(total);
@@ -296,13 +329,13 @@ enum status update_step(struct update *update, float *params, double lr, uint64_
     TRY(norm_check(u, step));
     if (u->optimizer->needs_norms)
         tensor_squares(u, params, u->p_sum);
-    struct optimizer_step now = {.config = &u->config, .lr = lr, .step = step, .grad_scale = 1.0f};
+    struct optimizer_step now = {.config = &u->config, .step = step, .grad_scale = 1.0f};
     // As torch.nn.utils.clip_grad_norm_.
     double clip = u->config.clip_norm > 0 ? u->config.clip_norm / (u->norm + 1e-6) : 1;
     if (clip < 1)
         now.grad_scale = (float)clip;
     for (size_t s = 0; s < u->n_segments; s++)
-        segment_update(u, &u->segments[s], params, sum, &now);
+        segment_update(u, &u->segments[s], params, sum, &now, lr);
     profile_mark(u->profile, PROFILE_UPDATE);
     reduce_allgather(u->reduce, params);
     profile_mark(u->profile, PROFILE_GATHER);

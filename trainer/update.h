@@ -17,7 +17,7 @@
 #include "comm/reduce.h"
 #include "models/model.h"
 
-#define UPDATE_STATES_MAX 4 // optimiser's own, and "ema"
+#define UPDATE_STATES_MAX 5 // optimiser's own, "lookahead" and "ema"
 
 struct update_config {
     int optimizer;       // row of optimizers.def
@@ -31,6 +31,13 @@ struct update_config {
     double trust;        // lars
     double clip_norm;    // global norm; 0: off
     double ema;          // decay of the EMA of weights; 0: off
+    // Lookahead (Zhang et al. 2019) as Jordan 2024 has it: after every so many steps (0: off), and
+    // the last one, p = slow += (1 - d) (p - slow) with d = lookahead_decay (steps done / steps)^3.
+    // Of running statistics too.
+    uint64_t lookahead;
+    double lookahead_decay;
+    uint64_t steps;           // of the whole run
+    uint64_t steps_per_epoch; // for tensors that are trained for some epochs only
 };
 
 struct update;
@@ -51,15 +58,17 @@ void update_set_profile(struct update *update, struct profile *profile); // borr
 
 // Collective, after reduce_wait: reads this rank's slices of reduce_sum(), which hold the gradient
 // of the mean loss (WEIGHT, BIAS) and the sum over grains of the statistic (STATE: p += momentum *
-// (sum / G - p)); updates its slices of params in place and all-gathers params. FROZEN: untouched.
-// step: steps done before this one in the whole run (Adam's t is step + 1). lr: of this step.
-// STATUS_NOT_FINITE, on all ranks alike and before anything is changed, where a gradient or
-// statistic is NaN or Inf; names the tensor. Sends n floats (all-gather) + n / SPAN_BLOCK doubles
-// (lars: twice that).
+// (sum / G - p)); updates its slices of params in place and all-gathers params. FROZEN: untouched,
+// as is a trained tensor after its trained_epochs. A tensor's lr_factor f multiplies lr, and
+// divides the weight decay, so that a step decays it as it does the others. step: steps done before
+// this one in the whole run (Adam's t is step + 1). lr: of this step. STATUS_NOT_FINITE, on all
+// ranks alike and before anything is changed, where a gradient or statistic is NaN or Inf; names
+// the tensor. Sends n floats (all-gather) + n / SPAN_BLOCK doubles (lars: twice that).
 enum status update_step(struct update *update, float *params, double lr, uint64_t step);
 double update_norm(const struct update *update); // global gradient norm of the last step, unclipped
 
-// State vectors: 0 <= i < update_n_states, names "momentum", "adam_m", "adam_v", "ema" (last).
+// State vectors: 0 <= i < update_n_states, names "momentum", "adam_m", "adam_v", "lookahead", "ema"
+// (last).
 int update_n_states(const struct update *update);
 const char *update_state_name(const struct update *update, int i); // static text
 // Collective: state i as a full vector of n floats, on all ranks; in reduce_sum()'s memory (valid

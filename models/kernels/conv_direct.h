@@ -35,21 +35,6 @@ struct conv_rows {
     size_t column_step;         // floats between columns of the output (zeroing rows without taps)
 };
 
-// Backward weights work on this many output rows at a time: `rows` of each of `images` images, one
-// or all of them.
-struct conv_chunk {
-    size_t images, rows, width;
-    size_t x_rows, x_width; // input that they read
-    bool packs_x, packs_dy; // copied block by block first
-};
-
-struct conv_weights {
-    struct conv_chunk chunk;
-    struct gemm gemm[2][2][2];               // [rest of K][rest of C][beta]
-    gemm_offset *dy_offset[2], *x_offset[2]; // of each row, bytes, for full blocks and rests
-    float *dy_pack, *x_pack;                 // in work
-};
-
 struct conv_direct {
     struct conv_shape shape;
     struct tensor x, y, dy, dx; // as the loops see them: pointwise ones may be merged
@@ -60,18 +45,15 @@ struct conv_direct {
     struct conv_rows *phases; // stride_h * stride_w of them; NULL: no backward data
     size_t n_phases;
     int dx_beta;
-    struct conv_weights weights;
+    // Backward weights: [block is rest][beta]; a call sums over the rows of `images` images.
+    struct gemm weights[2][2];
+    gemm_offset *dy_offset, *x_offset;
+    size_t images;
     // Pointwise convolutions of dense tensors see all positions of all samples as rows of `merged`
     // positions ("images" of one row); a sample has `positions` of them. 0: not merged.
     size_t merged, positions;
 };
 
-enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                             size_t ldb, size_t ldc, bool trans_b, int beta);
-size_t conv_direct_images(const struct conv_direct *conv, size_t n); // samples as the views count
-size_t conv_direct_weights_floats(const struct conv_shape *shape, struct shape x, size_t n);
-enum status conv_direct_weights_plan(struct conv_direct *conv, float *work);
-void conv_direct_weights_free(struct conv_weights *weights);
 void conv_direct_pack(struct conv *conv, const float *w);
 void conv_direct_forward(const struct conv *conv, size_t n);
 void conv_direct_backward_data(const struct conv *conv, size_t n);

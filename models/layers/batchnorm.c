@@ -9,7 +9,8 @@
 #include "models/layer.h"
 
 struct batchnorm_args {
-    double eps, momentum;
+    double eps, momentum, bias_lr;
+    bool scale;
 };
 
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, N_PARAMS };
@@ -54,11 +55,13 @@ static enum status batchnorm_shape(struct layer *layer)
         layer->param[i].dim[0] = x->c;
         layer->param[i].state_momentum = (float)args->momentum;
     }
+    layer->param[WEIGHT].kind = args->scale ? PARAM_BIAS : PARAM_FROZEN;
+    layer->param[BIAS].lr_factor = (float)args->bias_lr;
     layer->y.h = x->h;
     layer->y.w = x->w;
     layer->y.c = x->c;
     layer->keep_floats = 5 * x->c;
-    layer->work_floats = 2 * x->c;
+    layer->work_floats = 3 * x->c;
     layer->flops = 2 * (double)(x->h * x->w * x->c);
     return STATUS_OK;
 }
@@ -92,7 +95,9 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
     const float *mean = kept_mean(layer), *variance = kept_variance(layer);
     const float *rstd = kept_rstd(layer), *scale = kept_scale(layer);
     const float *shift = layer->relu ? kept_shift(layer) : NULL; // NULL: no mask
-    float *dgamma = layer_grad(layer, pass, WEIGHT), *dbeta = layer_grad(layer, pass, BIAS);
+    const bool is_fixed = layer->param[WEIGHT].kind == PARAM_FROZEN;
+    float *dgamma = is_fixed ? layer->work + 2 * c : layer_grad(layer, pass, WEIGHT);
+    float *dbeta = layer_grad(layer, pass, BIAS);
     float *d_mean = layer_grad(layer, pass, RUNNING_MEAN);
     float *d_var = layer_grad(layer, pass, RUNNING_VAR);
     float *b = layer->work, *d = layer->work + c; // (c) each
@@ -123,6 +128,10 @@ static const struct option batchnorm_options[] = {
      "added to the variance"},
     {"momentum", OPTION_FLOAT, offsetof(struct batchnorm_args, momentum), "0.1", 0, 1, NULL,
      "weight of the new value in the running statistics"},
+    {"scale", OPTION_BOOL, offsetof(struct batchnorm_args, scale), "true", 0, 0, NULL,
+     "train the weight; false: it stays 1"},
+    {"bias_lr", OPTION_FLOAT, offsetof(struct batchnorm_args, bias_lr), "1", 1e-6, 1e6, NULL,
+     "factor of the bias's learning rate (not of its decay)"},
 };
 
 const struct layer_ops layer_batchnorm = {

@@ -25,8 +25,8 @@ static const struct option options[] = {
     {"groups", OPTION_INT, offsetof(struct conv_args, groups), "1", 1, 1 << 20, NULL,
      "channel groups; equal to the channels in and out: depthwise"},
     {"bias", OPTION_BOOL, offsetof(struct conv_args, bias), "true", 0, 0, NULL, "add a bias"},
-    {"init", OPTION_CHOICE, offsetof(struct conv_args, init), "he_normal", 0, 0, INIT_CHOICES,
-     "distribution of the first weights"},
+    {"init", OPTION_CHOICE, offsetof(struct conv_args, init), "he_normal", 0, 0,
+     INIT_CHOICES "|dirac", "distribution of the first weights; dirac: pass the input on"},
 };
 
 static enum status pair_read(const struct layer *layer, const char *name,
@@ -57,6 +57,10 @@ static enum status shape_read(const struct layer *layer, struct conv_shape *s)
     if (layer->x[0].c % s->groups != 0 || s->out % s->groups != 0)
         LAYER_FAIL(layer, "groups %zu must divide both channels in (%zu) and out (%zu)", s->groups,
                    layer->x[0].c, s->out);
+    bool is_odd = s->kernel_h % 2 == 1 && s->kernel_w % 2 == 1;
+    if (INIT_HE_NORMAL + args->init == INIT_DIRAC && !(is_odd && s->groups == 1))
+        LAYER_FAIL(layer, "init dirac needs an odd kernel and groups 1, not %zu x %zu and %zu",
+                   s->kernel_h, s->kernel_w, s->groups);
     return STATUS_OK;
 }
 

@@ -13,12 +13,13 @@ import h5py
 import numpy as np
 import torch
 
-STEPS = 10
+STEPS, EPOCH = 10, 4  # steps of a run and of an epoch
 # name, shape, is it a bias (no decay by default)
 TENSORS = [("a/weight", (3, 4), False), ("a/bias", (4,), True), ("b/weight", (10,), False),
            ("c/weight", (2,), False)]  # c starts at zero: LARS has no ratio for it
 FIELDS = ["optimizer", "momentum", "nesterov", "beta1", "beta2", "epsilon", "weight_decay",
-          "decoupled", "decay_all", "trust", "clip_norm", "ema"]
+          "decoupled", "decay_all", "trust", "clip_norm", "ema", "lookahead", "lookahead_decay",
+          "lr_factor", "trained_epochs"]  # of b/weight, and of a/bias
 SGD, ADAMW, LARS = 0, 1, 2
 CASES = {
     "sgd": dict(),
@@ -36,14 +37,24 @@ CASES = {
     "lars": dict(optimizer=LARS, momentum=0.9, weight_decay=0.05, trust=0.02),
     "lars clip": dict(optimizer=LARS, momentum=0.5, weight_decay=0.01, trust=0.1, decay_all=1,
                       clip_norm=3.5),
+    "sgd lookahead": dict(momentum=0.9, nesterov=1, weight_decay=0.05, lookahead=3,
+                          lookahead_decay=0.8),
+    "adamw lookahead ema": dict(optimizer=ADAMW, beta1=0.9, beta2=0.99, epsilon=1e-8,
+                                weight_decay=0.01, lookahead=4, lookahead_decay=0.5, ema=0.9),
+    "sgd factor": dict(momentum=0.85, nesterov=1, weight_decay=0.05, decay_all=1, lr_factor=16),
+    "sgd decoupled factor": dict(momentum=0.9, weight_decay=0.05, decoupled=1, lr_factor=0.25),
+    "sgd frozen": dict(momentum=0.9, weight_decay=0.05, decay_all=1, trained_epochs=1.5),
 }
 
 
 def torch_optimizer(case, tensors):
     """PyTorch's optimiser with one parameter group for each tensor."""
     decay = case.get("weight_decay", 0)
-    groups = [dict(params=[t], weight_decay=decay if case.get("decay_all") or not bias else 0)
-              for t, (_, _, bias) in zip(tensors, TENSORS)]
+    groups = [dict(params=[t], weight_decay=decay if case.get("decay_all") or not bias else 0,
+                   factor=1, frozen_at=STEPS) for t, (_, _, bias) in zip(tensors, TENSORS)]
+    groups[1]["frozen_at"] = EPOCH * case.get("trained_epochs", STEPS)
+    groups[2]["factor"] = case.get("lr_factor", 1)
+    groups[2]["weight_decay"] /= groups[2]["factor"]
     if case.get("optimizer", SGD) == ADAMW:
         return torch.optim.AdamW(groups, lr=1, betas=(case["beta1"], case["beta2"]),
                                  eps=case["epsilon"])
@@ -60,22 +71,37 @@ def torch_states(optimizer, tensors):
     return [[optimizer.state[t].get(n) for t in tensors] for n in names]
 
 
+def lookahead(case, done, tensors, slow):
+    """As airbench94 does: the slow average moves towards the weights, which then are set to it."""
+    if done % case["lookahead"] == 0 or done == STEPS:
+        decay = case["lookahead_decay"] * (done / STEPS) ** 3
+        for t, s in zip(tensors, slow):
+            s.lerp_(t.detach(), 1 - decay)
+            t.data.copy_(s)
+
+
 def run_torch(case, start, grads, rates):
     tensors = [torch.nn.Parameter(torch.tensor(s)) for s in start]
     optimizer = torch_optimizer(case, tensors)
-    for grad, lr in zip(grads, rates):
+    slow = [t.detach().clone() for t in tensors]
+    for step, (grad, rate) in enumerate(zip(grads, rates)):
         for t, g in zip(tensors, grad):
             t.grad = torch.tensor(g)
         if case.get("clip_norm"):
             torch.nn.utils.clip_grad_norm_(tensors, case["clip_norm"])
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            lr = group["lr"] = rate * group["factor"]
             for t in group["params"]:
-                t.data.mul_(1 - lr * group.get("decoupled", 0))
+                if step >= group["frozen_at"]:
+                    t.grad = None  # PyTorch then leaves weight and momentum alone
+                else:
+                    t.data.mul_(1 - lr * group.get("decoupled", 0))
         optimizer.step()
+        if case.get("lookahead"):
+            lookahead(case, step + 1, tensors, slow)
+        states = torch_states(optimizer, tensors) + ([slow] if case.get("lookahead") else [])
         yield [t.detach().numpy().copy() for t in tensors], [
-            [np.zeros(0) if s is None else s.numpy().copy() for s in state]
-            for state in torch_states(optimizer, tensors)]
+            [np.zeros(0) if s is None else s.numpy().copy() for s in state] for state in states]
 
 
 def run_lars(case, start, grads, rates):
@@ -113,7 +139,7 @@ def main(path):
     rates = [0.1 * (1 - 0.05 * step) for step in range(STEPS)]
     n = flat(start).size
     weights = np.zeros((len(CASES), STEPS, n))
-    states = np.zeros((len(CASES), 3, n))  # after the last step, in the order update.h has them
+    states = np.zeros((len(CASES), 4, n))  # after the last step, in the order update.h has them
     configs = np.array([[float(case.get(f, 0)) for f in FIELDS] for case in CASES.values()])
     for c, case in enumerate(CASES.values()):
         run = run_lars if case.get("optimizer") == LARS else run_torch

@@ -8,6 +8,7 @@ python3-torch) for the recipes below, ten steps an epoch.
 import textwrap
 import warnings
 
+import numpy as np
 import torch
 from torch.optim import lr_scheduler as L
 
@@ -50,6 +51,12 @@ def onecycle(**kwargs):
     return lambda opt, n: L.OneCycleLR(opt, LR, total_steps=n, cycle_momentum=False, **kwargs)
 
 
+def triangle(start, end, rise):
+    """numpy.interp between (0, start), (rise n, 1), (n, end), as Jordan 2024."""
+    return lambda opt, n: L.LambdaLR(
+        opt, lambda t: float(np.interp(t, [0, rise * n, n], [start, 1, end])))
+
+
 CASES = [
     ("schedule: constant, epochs: 2", rates(constant, 20)),
     ("schedule: constant, epochs: 2, warmup: 0.5", rates(constant, 20, 5)),
@@ -65,6 +72,10 @@ CASES = [
     ("schedule: onecycle, epochs: 4, final_lr: 4e-6", rates(onecycle(), 40)),
     ("schedule: onecycle, epochs: 4, final_lr: 0.002, start_lr: 0.1, rise: 0.4, warmup: 0.3",
      rates(onecycle(pct_start=0.4, div_factor=10, final_div_factor=50), 40, 3)),
+    ("schedule: triangle, epochs: 4, start_lr: 0.2, rise: 0.23, final_lr: 0.07",
+     rates(triangle(0.2, 0.07, 0.23), 40)),
+    ("schedule: triangle, epochs: 4, start_lr: 0, rise: 0.5, warmup: 1",
+     rates(triangle(0, 0, 0.5), 40, 10)),
 ]
 
 print("// SPDX-License-Identifier: MIT")

@@ -29,6 +29,15 @@ const struct update_config fake_configs[] = {
      .trust = 0.02,
      .clip_norm = 5,
      .ema = 0.99},
+    {.optimizer = OPTIMIZER_sgd,
+     .momentum = 0.9,
+     .nesterov = true,
+     .weight_decay = 1e-2,
+     .ema = 0.9,
+     .lookahead = 2,
+     .lookahead_decay = 0.8,
+     .steps = 7,
+     .steps_per_epoch = 2},
 };
 const size_t fake_configs_n = sizeof fake_configs / sizeof fake_configs[0];
 

@@ -269,6 +269,11 @@ static double subsample_element(const struct naive_op *op, size_t n, long p, lon
     return at(op->x[0], op->xs[0], n, p * stride, q * stride, k - before);
 }
 
+static double scale_element(const struct naive_op *op, size_t n, long p, long q, size_t k)
+{
+    return option(op, "factor", 1) * at(op->x[0], op->xs[0], n, p, q, k);
+}
+
 static const struct {
     const char *layer;
     element *value; // NULL: batchnorm, which sees all at once
@@ -289,6 +294,8 @@ static const struct {
     {"concat", concat_element},
     {"subsample", subsample_element},
     {"filterbank", filterbank_element},
+    {"whiten", conv_element},
+    {"scale", scale_element},
 };
 
 bool naive_knows(const char *layer)
