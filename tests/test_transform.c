@@ -386,24 +386,27 @@ static void test_given_statistics(void **state)
 
 static const struct {
     const char *list, *parts;
-    size_t c;
+    size_t c, w; // w 0: 4
 } refused[] = {
-    {"[{normalise: {}}]", "test.yaml:1|unknown transform 'normalise'|did you mean 'normalize'", 1},
-    {"[xyz]", "unknown transform 'xyz'|known: scale, normalize", 1},
-    {"{normalize: {}}", "is a list", 1},
-    {"[[flip]]", "is written {name: {options}}", 1},
-    {"[{flip: {}, crop: {}}]", "is written {name: {options}}", 1},
-    {"[{flip: {q: 1}}]", "unknown key 'q'|transform flip", 1},
-    {"[{flip: {p: 1.5}}]", "1.5", 1},
-    {"[{crop: {pad: -1}}]", "-1", 1},
-    {"[{crop: {pad: 4, border: reflect}}]", "pad 4 cannot be mirrored from 4 x 4", 1},
-    {"[{crop: {border: wrap}}]", "'wrap'|zero|reflect", 1},
-    {"[{normalize: {mean: [1, 2]}}]", "2 numbers in mean, expected 1 or 3", 3},
-    {"[{normalize: {std: 0}}]", "std", 3},
-    {"[normalize, normalize]", "twice", 1},
-    {"[normalize, {colour: {brightness: 1}}]", "before normalize", 3},
-    {"[{colour: {saturation: 1}}]", "saturation needs 3 channels", 1},
-    {"[{colour: {brightness: 1}}]", "1 or 3 channels, the data have 2", 2},
+    {"[{normalise: {}}]", "test.yaml:1|unknown transform 'normalise'|did you mean 'normalize'", 1,
+     0},
+    {"[xyz]", "unknown transform 'xyz'|known: scale, normalize", 1, 0},
+    {"{normalize: {}}", "is a list", 1, 0},
+    {"[[flip]]", "is written {name: {options}}", 1, 0},
+    {"[{flip: {}, crop: {}}]", "is written {name: {options}}", 1, 0},
+    {"[{flip: {q: 1}}]", "unknown key 'q'|transform flip", 1, 0},
+    {"[{flip: {p: 1.5}}]", "1.5", 1, 0},
+    {"[{crop: {pad: -1}}]", "-1", 1, 0},
+    {"[{crop: {pad: 4, border: reflect}}]", "pad 4 cannot be mirrored from 4 x 4", 1, 0},
+    {"[{crop: {pad: 4, border: reflect}}]", "pad 4 cannot be mirrored from 4 x 9", 1, 9},
+    {"[{crop: {pad: 3, border: reflect}}]", "pad 3 cannot be mirrored from 4 x 2", 1, 2},
+    {"[{crop: {border: wrap}}]", "'wrap'|zero|reflect", 1, 0},
+    {"[{normalize: {mean: [1, 2]}}]", "2 numbers in mean, expected 1 or 3", 3, 0},
+    {"[{normalize: {std: 0}}]", "std", 3, 0},
+    {"[normalize, normalize]", "twice", 1, 0},
+    {"[normalize, {colour: {brightness: 1}}]", "before normalize", 3, 0},
+    {"[{colour: {saturation: 1}}]", "saturation needs 3 channels", 1, 0},
+    {"[{colour: {brightness: 1}}]", "1 or 3 channels, the data have 2", 2, 0},
 };
 
 static void test_refused(void **state)
@@ -411,8 +414,9 @@ static void test_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         struct fixture f;
-        expect_error(fixture_try(&f, 4, 4, refused[i].c, H5_U8, refused[i].list), STATUS_USAGE,
-                     refused[i].parts, refused[i].list);
+        expect_error(fixture_try(&f, 4, refused[i].w ? refused[i].w : 4, refused[i].c, H5_U8,
+                                 refused[i].list),
+                     STATUS_USAGE, refused[i].parts, refused[i].list);
         assert_null(f.transforms);
         fixture_close(&f);
     }
