@@ -125,6 +125,8 @@ static enum status open_parts(struct dataset *dataset, const char *file, const c
     TRY(dataset_find_shape(dataset, config));
     TRY(memory_alloc(&dataset->row, 1, dataset->row_bytes, "one row"));
     TRY(classes_read(dataset));
+    if (config->is_unlabelled)
+        return STATUS_OK;
     TRY(dataset_read_targets(dataset, config));
     TRY(dataset_statistics(dataset));
     return dataset_fingerprint_make(dataset);

@@ -50,6 +50,8 @@ struct data_config {
     int64_t block;     // rows a block; 0 = auto
     int64_t window;    // blocks a shuffle window
     const struct yaml_node *transforms; // list; see transform.h
+    bool is_unlabelled; // not a key: targets are not wanted and need not be there; no statistics,
+                        // no fingerprint
 };
 extern const struct option data_options[];
 extern const size_t data_options_n;

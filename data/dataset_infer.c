@@ -184,6 +184,20 @@ static enum status group_descend(struct dataset *dataset, struct children *child
     return STATUS_OK;
 }
 
+// Without targets: the recipe's input, or the only data set that is there.
+static bool input_find(const struct children *children, const char **input)
+{
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < children->n; i++)
+        if (children->is_dataset[i]) {
+            at = i;
+            n++;
+        }
+    if (!*input && n == 1)
+        *input = children->name[at];
+    return *input && children_find(children, *input, true);
+}
+
 static enum status keys_missing(const struct dataset *dataset, const struct children *children)
 {
     char names[512] = "";
@@ -201,7 +215,7 @@ static enum status keys_set(struct dataset *dataset, const char *input, const ch
 {
     const char *prefix = strcmp(dataset->group, "/") == 0 ? "" : dataset->group;
     int a = asprintf(&dataset->input_key, "%s/%s", prefix, input);
-    int b = asprintf(&dataset->target_key, "%s/%s", prefix, target);
+    int b = target ? asprintf(&dataset->target_key, "%s/%s", prefix, target) : 0;
     CHECK(a >= 0 && b >= 0, STATUS_ERROR, "out of memory");
     return STATUS_OK;
 }
@@ -234,7 +248,8 @@ enum status dataset_find_keys(struct dataset *dataset, const char *group,
         status = group_descend(dataset, &children);
         is_found = status == STATUS_OK && pair_find(&children, dataset->side, &input, &target);
     }
-    if (status == STATUS_OK && !is_found && !two_find(dataset, &children, &input, &target))
+    if (status == STATUS_OK && !is_found && !two_find(dataset, &children, &input, &target) &&
+        !(config->is_unlabelled && input_find(&children, &input)))
         status = keys_missing(dataset, &children);
     if (status == STATUS_OK)
         status = keys_set(dataset, input, target);

@@ -161,12 +161,20 @@ static enum status list_read(struct transforms *transforms, struct yaml *yaml,
 enum status transforms_plan(struct transforms **out, struct yaml *yaml,
                             const struct yaml_node *list, const struct dataset *train)
 {
+    struct transform_source source = {dataset_shape(train), dataset_mean(train),
+                                      dataset_std(train)};
+    return transforms_plan_for(out, yaml, list, &source);
+}
+
+enum status transforms_plan_for(struct transforms **out, struct yaml *yaml,
+                                const struct yaml_node *list, const struct transform_source *source)
+{
     struct transforms *transforms = NULL;
     *out = NULL;
     TRY(memory_alloc(&transforms, 1, sizeof *transforms, "transforms"));
-    transforms->shape = dataset_shape(train);
+    transforms->shape = source->shape;
     struct transform_plan plan = {
-        .shape = transforms->shape, .mean = dataset_mean(train), .std = dataset_std(train)};
+        .shape = transforms->shape, .mean = source->mean, .std = source->std};
     enum status status = list_read(transforms, yaml, list, &plan);
     if (status == STATUS_OK)
         status = bytes_plan(transforms);

@@ -16,6 +16,15 @@ struct transforms; // a planned list
 enum status transforms_plan(struct transforms **transforms, struct yaml *yaml,
                             const struct yaml_node *list, const struct dataset *train);
 void transforms_free(struct transforms *transforms);
+// The same for samples that do not come from a data set: of this shape, with these statistics of
+// scaled inputs (c doubles each; NULL: normalize must name its own, as a resolved recipe does).
+struct transform_source {
+    struct sample_shape shape;
+    const double *mean, *std;
+};
+enum status transforms_plan_for(struct transforms **transforms, struct yaml *yaml,
+                                const struct yaml_node *list,
+                                const struct transform_source *source);
 // One sample: raw (uint8 or float32, NHWC) to floats in out (h * w * c). scratch:
 // transforms_scratch floats.
 void transforms_apply(const struct transforms *transforms, const void *raw, bool is_u8,

@@ -67,6 +67,8 @@ static enum status numbers_spread(const struct transform_plan *plan,
     CHECK(given->n == 0 || given->n == 1 || given->n == c, STATUS_USAGE,
           "%s: normalize has %zu numbers in %s, expected 1 or %zu (channels)", plan->place,
           given->n, name, c);
+    CHECK(given->n > 0 || found, STATUS_USAGE,
+          "%s: normalize names no %s, and no data set is at hand", plan->place, name);
     TRY(memory_alloc(out, w * c, sizeof **out, "statistics"));
     for (size_t i = 0; i < w * c; i++) {
         size_t k = i % c;

@@ -22,14 +22,19 @@
 #define CHECKPOINT_METRICS_MAX 64
 
 struct checkpoint_meta {
-    uint64_t next_epoch;      // where the run goes on (never "last")
-    uint64_t next_step;       // within that epoch
-    uint64_t global_step;     // steps done in the whole run
-    const char *recipe;       // resolved YAML
-    const char *train, *test; // fingerprints of the data sets; test may be ""
-    const char *isa;          // isa_name of the ranks that wrote it
-    const char *versions;     // free text
-    size_t n_metrics;         // accumulators of the epoch so far: counts, sums of losses
+    uint64_t next_epoch;                   // where the run goes on (never "last")
+    uint64_t next_step;                    // within that epoch
+    uint64_t global_step;                  // steps done in the whole run
+    const char *recipe;                    // resolved YAML
+    const char *train, *test;              // fingerprints of the data sets; test may be ""
+    uint64_t input_h, input_w, input_c;    // of one sample
+    bool input_is_u8;                      // rows were bytes, scaled to 0..1; else float32
+    bool target_is_class;                  // targets: class indices, else floats
+    uint64_t target_count, target_classes; // of one sample; classes there are
+    const char *classes;                   // names of the classes, one a line; "": none
+    const char *isa;                       // isa_name of the ranks that wrote it
+    const char *versions;                  // free text
+    size_t n_metrics; // accumulators of the epoch so far: counts, sums of losses
     double metrics[CHECKPOINT_METRICS_MAX];
     bool has_best;
     double best; // best metric so far, and after which epoch

@@ -10,6 +10,7 @@
 
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "trainer/text_file.h"
 
 #define MATRIX_SHOWN_MAX 20 // classes; larger matrices are in the JSON only
 
@@ -152,29 +153,6 @@ void eval_report_show(const struct eval_report *report)
         log_line("confusion matrix of %zu classes: see --json FILE", report->n_classes);
 }
 
-static void json_text(FILE *file, const char *text)
-{
-    fputc('"', file);
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(file, "\\%c", c);
-        else if (c < 0x20)
-            fprintf(file, "\\u%04x", c);
-        else
-            fputc(c, file);
-    }
-    fputc('"', file);
-}
-
-static void json_number(FILE *file, double value)
-{
-    if (isfinite(value))
-        fprintf(file, "%.17g", value);
-    else
-        fputs("null", file);
-}
-
 static void json_classes(const struct eval_report *report, FILE *file)
 {
     fprintf(file, ",\n \"classes\": [");
@@ -221,24 +199,8 @@ static void json_write(const struct eval_report *report, FILE *file)
 
 enum status eval_report_json(const struct eval_report *report, const char *path)
 {
-    if (strcmp(path, "-") == 0) {
-        json_write(report, stdout);
-        CHECK(fflush(stdout) == 0, STATUS_ERROR, "cannot write to standard output: %s",
-              strerror(errno));
-        return STATUS_OK;
-    }
-    char fresh[4096];
-    int length = snprintf(fresh, sizeof fresh, "%s.tmp.%ld", path, (long)getpid());
-    CHECK(length > 0 && length < (int)sizeof fresh, STATUS_USAGE, "--json: path is too long");
-    FILE *file = fopen(fresh, "w");
-    CHECK(file, STATUS_ERROR, "cannot write '%s': %s", fresh, strerror(errno));
-    json_write(report, file);
-    bool is_bad = ferror(file) != 0;
-    is_bad = fclose(file) != 0 || is_bad || rename(fresh, path) != 0;
-    if (is_bad) {
-        int why = errno;
-        unlink(fresh);
-        FAIL(STATUS_ERROR, "cannot write '%s': %s", path, strerror(why));
-    }
-    return STATUS_OK;
+    struct text_file out;
+    TRY(text_file_open(&out, path));
+    json_write(report, out.file);
+    return text_file_commit(&out);
 }

@@ -36,6 +36,24 @@ static enum status sides_compare(const struct session *s)
     return STATUS_OK;
 }
 
+// Names of the classes, one a line; none where the file has none or their text is too long for an
+// attribute of HDF5.
+static enum status classes_join(struct session *s)
+{
+    const size_t most = 60000;
+    size_t n = 0, bytes = 1, used = 0;
+    char *const *names = dataset_classes(s->train_set, &n);
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(names[i]) + 1;
+    TRY(memory_alloc(&s->classes, bytes, 1, "names of the classes"));
+    for (size_t i = 0; i < n && bytes <= most; i++)
+        for (const char *at = names[i]; at <= names[i] + strlen(names[i]); at++)
+            s->classes[used++] = (char)(*at == 0 ? '\n' : *at == '\n' ? ' ' : *at);
+    if (used > 0)
+        s->classes[used - 1] = 0;
+    return STATUS_OK;
+}
+
 static enum status data_open(struct session *s)
 {
     struct data_config config = s->recipe->data;
@@ -44,6 +62,7 @@ static enum status data_open(struct session *s)
           "%s: the recipe names no training data: data: {train: FILE.h5:/train}",
           s->recipe->yaml->name);
     TRY(dataset_open(&s->train_set, config.train, DATASET_TRAIN, &config));
+    TRY(classes_join(s));
     if (config.test[0]) {
         config.n_classes = (int64_t)dataset_target(s->train_set).n_classes;
         TRY(dataset_open(&s->test_set, config.test, DATASET_TEST, &config));
@@ -164,6 +183,7 @@ void session_free(struct session *s)
     transforms_free(s->transforms);
     dataset_close(s->test_set);
     dataset_close(s->train_set);
+    free(s->classes);
     free(s->params);
     free(s->ema);
     *s = (struct session){0};

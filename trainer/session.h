@@ -17,6 +17,7 @@ struct session {
     struct group *group;                  // borrowed
     struct recipe *recipe;                // borrowed
     struct dataset *train_set, *test_set; // test_set NULL: the recipe names none
+    char *classes; // names of the classes, one a line; "" where there are none; owned
     struct transforms *transforms;
     struct order order;
     struct schedule schedule;

@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: MIT
 // Owns: folders of pictures by class: FOLDER/class/**/picture, or FOLDER/train/class/... and
-// FOLDER/test/class/... . The list of files is folder_scan.c's, the pixels are image.h's.
+// FOLDER/test/class/... . The list of files is folder_scan.c's, the pixels are picture.h's.
 #include "data/importers/folder.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "comm/memory.h"
-#include "data/image.h"
+#include "data/picture.h"
 
 struct folder {
     struct folder_list list;
     struct sample_shape shape;
-    bool is_nearest;
     bool has_resize;
-    struct resize *resize; // plan for the size of the picture before
-    struct image image;
-    uint8_t *bytes; // of one file
-    size_t room;
+    struct picture_reader reader;
 };
 
 static void close_folder(struct import_source *source)
@@ -30,61 +23,8 @@ static void close_folder(struct import_source *source)
     if (!folder)
         return;
     folder_list_free(&folder->list);
-    resize_free(folder->resize);
-    image_free(&folder->image);
-    free(folder->bytes);
+    picture_reader_free(&folder->reader);
     free(folder);
-}
-
-// Reads up to `most` bytes of a file into folder->bytes. `size` receives the file's size.
-static enum status read_file(struct folder *folder, const char *path, size_t most, size_t *got,
-                             size_t *size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0, STATUS_DATA, "%s: %s", path, strerror(errno));
-    struct stat info;
-    enum status status = STATUS_OK;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
-        status = error_set(STATUS_DATA, __FILE__, __LINE__, "%s: is not a regular file", path);
-    else if (info.st_size > (off_t)IMAGE_FILE_MAX)
-        status = error_set(STATUS_DATA, __FILE__, __LINE__,
-                           "%s: %zu bytes, more than %zu for one picture are refused", path,
-                           (size_t)info.st_size, IMAGE_FILE_MAX);
-    size_t want = 0;
-    *got = 0;
-    if (status == STATUS_OK) {
-        *size = (size_t)info.st_size;
-        want = *size < most ? *size : most;
-        if (want > folder->room) {
-            free(folder->bytes);
-            folder->room = 0;
-            status = memory_alloc(&folder->bytes, want, 1, "picture file");
-            folder->room = status == STATUS_OK ? want : 0;
-        }
-    }
-    while (status == STATUS_OK && *got < want) {
-        ssize_t n = read(fd, folder->bytes + *got, want - *got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            status = error_set(STATUS_DATA, __FILE__, __LINE__, "%s: %s", path, strerror(errno));
-        if (n <= 0)
-            break;
-        *got += (size_t)n;
-    }
-    close(fd);
-    return status;
-}
-
-static enum status probe_file(struct folder *folder, const char *path, struct sample_shape *shape)
-{
-    size_t got = 0, size = 0;
-    TRY(read_file(folder, path, 4096, &got, &size));
-    enum status status = image_probe(path, folder->bytes, got, &shape->h, &shape->w, &shape->c);
-    if (status == STATUS_OK || got == size)
-        return status;
-    TRY(read_file(folder, path, IMAGE_FILE_MAX, &got, &size)); // a long header (EXIF)
-    return image_probe(path, folder->bytes, got, &shape->h, &shape->w, &shape->c);
 }
 
 // Looks at every header: all of one size (or resized), in colour if any is.
@@ -94,7 +34,7 @@ static enum status probe_all(struct folder *folder, const struct import_options 
     char path[FOLDER_PATH_ROOM], first[FOLDER_PATH_ROOM] = "";
     for (size_t i = 0; i < folder->list.n_files; i++) {
         TRY(folder_path(&folder->list, i, path));
-        TRY(probe_file(folder, path, &shape));
+        TRY(picture_probe(&folder->reader, path, &shape));
         if (i == 0) {
             common = shape;
             memcpy(first, path, sizeof first);
@@ -120,26 +60,9 @@ static enum status read_row(struct import_source *source, uint64_t row, void *in
 {
     (void)target;
     struct folder *folder = source->self;
-    struct image *image = &folder->image;
-    const struct sample_shape *shape = &folder->shape;
     char path[FOLDER_PATH_ROOM];
-    size_t got = 0, size = 0;
     TRY(folder_path(&folder->list, row, path));
-    TRY(read_file(folder, path, IMAGE_FILE_MAX, &got, &size));
-    TRY(image_decode(path, folder->bytes, got, image));
-    TRY(image_set_channels(image, path, shape->c));
-    if (image->h == shape->h && image->w == shape->w) {
-        memcpy(input, image->pixels, shape->h * shape->w * shape->c);
-        return STATUS_OK;
-    }
-    CHECK(folder->has_resize, STATUS_DATA, "%s: changed while it was imported", path);
-    if (!resize_fits(folder->resize, image->h, image->w, image->c)) {
-        resize_free(folder->resize);
-        TRY(resize_plan(&folder->resize, image->h, image->w, shape->h, shape->w, shape->c,
-                        folder->is_nearest));
-    }
-    resize_run(folder->resize, image->pixels, input);
-    return STATUS_OK;
+    return picture_read(&folder->reader, path, folder->shape, input);
 }
 
 static enum status open_folder(const char *const *paths, size_t n_paths, enum import_side side,
@@ -150,8 +73,9 @@ static enum status open_folder(const char *const *paths, size_t n_paths, enum im
     TRY(memory_alloc(&folder, 1, sizeof *folder, "importer"));
     out->self = folder;
     out->close = close_folder;
-    folder->is_nearest = options->is_nearest;
     folder->has_resize = options->resize_h > 0;
+    folder->reader.is_nearest = options->is_nearest;
+    folder->reader.fit = folder->has_resize ? PICTURE_STRETCH : PICTURE_REFUSE;
     bool is_there = false;
     TRY(folder_scan(paths[0], side, &options->progress, &folder->list, &is_there));
     if (!is_there)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #include "comm/memory.h"
-#include "data/image.h"
+#include "data/picture.h"
 
 enum { DEPTH_MAX = 16 };
 
@@ -62,32 +62,6 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static bool has_picture_suffix(const char *name)
-{
-    static const char *const suffixes[] = {"png", "jpg", "jpeg", "jpe", "pgm", "ppm", "pnm"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)
-        if (strcasecmp(dot + 1, suffixes[i]) == 0)
-            return true;
-    return false;
-}
-
-// A picture's suffix makes it one (a damaged picture must not go missing); else its content.
-static bool is_picture(const char *path, const char *name)
-{
-    if (has_picture_suffix(name))
-        return true;
-    uint8_t head[16];
-    struct stat info;
-    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) // opening a pipe would wait
-        return false;
-    FILE *file = fopen(path, "rbe");
-    size_t n = file ? fread(head, 1, sizeof head, file) : 0;
-    if (file)
-        fclose(file);
-    return image_format_of(head, n) != IMAGE_UNKNOWN;
-}
-
 static enum status grow(void *array, size_t *room, size_t need, size_t size)
 {
     if (need <= *room)
@@ -129,7 +103,7 @@ static enum status scan_class(struct folder_list *list, const char *folder, size
         status = join(path, folder, name);
         if (status == STATUS_OK && is_folder(path)) {
             status = scan_class(list, path, label, depth + 1, progress);
-        } else if (status == STATUS_OK && is_picture(path, name)) {
+        } else if (status == STATUS_OK && picture_is_one(path)) {
             status = add_file(list, path, label);
         } else if (status == STATUS_OK && list->n_skipped++ == 0) {
             snprintf(list->skipped, sizeof list->skipped, "%s", name);
@@ -286,7 +260,7 @@ bool folder_accepts(const char *path)
             continue;
         for (int k = 0; k < inner.n && !found; k++)
             found = join(file, class, inner.list[k]->d_name) == STATUS_OK &&
-                    (is_folder(file) || is_picture(file, inner.list[k]->d_name));
+                    (is_folder(file) || picture_is_one(file));
         entries_free(&inner);
     }
     entries_free(&entries);
