@@ -213,23 +213,10 @@ static struct checkpoint_meta meta_make(const struct loop *l)
 {
     const struct session *s = l->s;
     bool is_end = l->step == s->order.steps;
-    struct sample_shape input = dataset_shape(s->train_set);
-    struct loss_target target = session_target(s->train_set);
     struct checkpoint_meta meta = {
         .next_epoch = is_end ? l->epoch + 1 : l->epoch,
         .next_step = is_end ? 0 : l->step,
         .global_step = l->global,
-        .recipe = s->recipe->resolved,
-        .train = dataset_fingerprint(s->train_set),
-        .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
-        .input_h = input.h,
-        .input_w = input.w,
-        .input_c = input.c,
-        .input_is_u8 = dataset_is_u8(s->train_set),
-        .target_is_class = target.is_class,
-        .target_count = target.count,
-        .target_classes = target.n_classes,
-        .classes = s->classes,
         .isa = kernels_name(),
         .versions = "sw2 " SW2_VERSION,
         .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
@@ -237,6 +224,7 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .best = l->best,
         .best_epoch = l->best_epoch,
     };
+    session_describe(s, &meta);
     meta.metrics[0] = l->samples;
     memcpy(meta.metrics + 1, l->sums, (size_t)l->n_metrics * sizeof *l->sums);
     return meta;

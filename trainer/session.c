@@ -8,6 +8,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "trainer/checkpoint.h"
 #include "trainer/samples.h"
 
 struct loss_target session_target(const struct dataset *dataset)
@@ -169,6 +170,23 @@ enum status session_profile(struct session *s)
                                            s->grains.count, 1)));
     update_set_profile(s->update, s->profile);
     return STATUS_OK;
+}
+
+void session_describe(const struct session *s, struct checkpoint_meta *meta)
+{
+    struct sample_shape input = dataset_shape(s->train_set);
+    struct loss_target target = session_target(s->train_set);
+    meta->recipe = s->recipe->resolved;
+    meta->train = dataset_fingerprint(s->train_set);
+    meta->test = s->test_set ? dataset_fingerprint(s->test_set) : "";
+    meta->input_h = input.h;
+    meta->input_w = input.w;
+    meta->input_c = input.c;
+    meta->input_is_u8 = dataset_is_u8(s->train_set);
+    meta->target_is_class = target.is_class;
+    meta->target_count = target.count;
+    meta->target_classes = target.n_classes;
+    meta->classes = s->classes;
 }
 
 void session_free(struct session *s)

@@ -51,6 +51,10 @@ enum status session_evaluate(struct session *session, bool is_averaged, double *
 // Collective: shows the test metric with averaged views, where the recipe has train.tta.
 enum status session_show_averaged(struct session *session);
 
+// What a checkpoint says of recipe and data. Texts are borrowed from the session.
+struct checkpoint_meta;
+void session_describe(const struct session *session, struct checkpoint_meta *meta);
+
 struct loss_target session_target(const struct dataset *dataset);
 struct shape session_input(const struct dataset *dataset);
 
