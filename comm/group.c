@@ -17,6 +17,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "comm/spin.h"
 
 size_t group_chunk_bytes = (size_t)1 << 30;
 
@@ -131,6 +132,8 @@ static enum status start_mpi(int *argc, char ***argv)
     MPI_CHECK(group, MPI_Comm_rank, local, &group->local_rank);
     MPI_CHECK(group, MPI_Comm_size, local, &group->local_size);
     MPI_CHECK(group, MPI_Comm_free, &local);
+    if (group->local_size > sysconf(_SC_NPROCESSORS_ONLN))
+        spin_patience = SPIN_CROWDED;
     size_t size = (size_t)group->size;
     if (memory_alloc(&self.codes, size, sizeof(int), "ranks' status codes") != STATUS_OK ||
         memory_alloc(&self.counts, size, sizeof(int), "ranks' counts") != STATUS_OK ||

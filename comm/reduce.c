@@ -1,83 +1,98 @@
 // SPDX-License-Identifier: MIT
-// The canonical sum over grains: folds this rank's grains, then adds across ranks bucket by bucket
-// with non-blocking messages. Owns the gradient vectors, slices and requests; the arithmetic of who
-// owns what is reduce_slices.c. Called by the training loop.
-//
-// Local fold: a stack of partial sums. Buffer i holds the i-th node of the stack from the left; the
-// grain in the works is on top. When a range of it is final, it is added to the nodes it completes
-// (left child += right child), for that range, while it is in cache.
+// The canonical sum over grains: each worker folds its grains, then partial sums are merged in
+// memory (reduce_merge.c), across ranks too where they share it, else across ranks by messages
+// (reduce_messages.c). Owns the gradient vectors and slices. Called by the training loop.
 #include "comm/reduce.h"
 
-#include <mpi.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/isa.h"
 #include "comm/laps.h"
 #include "comm/memory.h"
-#include "comm/reduce_state.h"
-#include "comm/rehearsal.h"
+#include "comm/reduce_private.h"
+#include "comm/spin.h"
 
-#define FOLD_FLOATS ((size_t)4096) // a piece of each operand that stays in the first-level cache
+// Flags at the begin of a rank's memory; those of its workers follow.
+enum { FLAG_MERGED, FLAG_READY, FLAG_TAKEN, FLAG_WORKERS };
 
-static void add_base(float *restrict a, const float *restrict b, size_t n)
+struct worker {
+    struct fold fold;
+    uint64_t steps; // finished by this worker
+    char apart[64]; // workers do not share cache lines
+};
+
+struct reduce {
+    struct group *group;
+    struct reduce_plan plan;
+    struct shared *shared; // NULL: messages, or one rank
+    char *memory;          // flags, weights, blocks, vectors of this rank
+    bool is_owned;         // memory is not shared's
+    bool has_merge;        // more than one worker adds to the slices of this rank
+    struct merge merge;
+    struct messages *messages; // NULL: one rank, or shared
+    float **nodes;             // (n_nodes) vectors of this rank's subtrees
+    struct worker *workers;
+    struct span *spans;  // slices of all ranks
+    size_t *spans_first; // (size + 1): where those of a rank begin
+    uint64_t steps;      // finished
+    double began;        // laps_now() of the first message or addition across ranks of this step
+    bool has_begun;
+    uint64_t gathers; // by shared memory, begun
+};
+
+// Memory of a rank: flags, weights, blocks, vectors. The same on all ranks but for the number of
+// vectors, so that one can find another's.
+
+static size_t at_weights(const struct reduce_plan *plan)
 {
-    for (size_t i = 0; i < n; i++)
-        a[i] = a[i] + b[i];
+    return (FLAG_WORKERS + (size_t)plan->workers) * sizeof(struct reduce_flag);
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void add_avx2(float *restrict a, const float *restrict b,
-                                                     size_t n)
+static size_t at_blocks(const struct reduce_plan *plan)
 {
-    for (size_t i = 0; i < n; i++)
-        a[i] = a[i] + b[i];
-}
-#endif
-
-// The same bits at any width: an addition does not know its neighbours.
-static void choose_add(struct reduce *reduce)
-{
-    reduce->add = add_base;
-#if defined(__x86_64__)
-    if (isa_current() >= ISA_AVX2)
-        reduce->add = add_avx2;
-#endif
-    reduce->add = rehearsal_add(reduce->add);
+    return at_weights(plan) + plan->n * sizeof(float);
 }
 
-static float *buffer_at(const struct reduce *reduce, int buffer, size_t offset)
+static size_t at_vector(const struct reduce_plan *plan, int vector)
 {
-    return reduce->vectors + (size_t)buffer * reduce->plan.n + offset;
+    size_t bytes = (plan->n / SPAN_BLOCK * sizeof(double) + 63) / 64 * 64;
+    return at_blocks(plan) + bytes + (size_t)vector * plan->n * sizeof(float);
+}
+
+static const char *memory_of(const struct reduce *reduce, int rank)
+{
+    return rank == reduce->plan.rank ? reduce->memory : shared_of(reduce->shared, rank);
+}
+
+static const struct reduce_flag *flag_of(const struct reduce *reduce, int rank, int flag)
+{
+    return (const struct reduce_flag *)(const void *)memory_of(reduce, rank) + flag;
+}
+
+static void flag_set(struct reduce *reduce, int flag, uint64_t value)
+{
+    reduce_flag_set((struct reduce_flag *)(void *)reduce->memory + flag, value);
+}
+
+static void flags_wait(const struct reduce *reduce, int flag, uint64_t value)
+{
+    for (int rank = 0; rank < reduce->plan.size; rank++)
+        reduce_flag_wait(flag_of(reduce, rank, flag), value);
+}
+
+static float *vector_at(const struct reduce *reduce, int vector)
+{
+    return (float *)(void *)(reduce->memory + at_vector(&reduce->plan, vector));
 }
 
 // Setting up.
 
-static enum status alloc_parallel(struct reduce *reduce)
+static enum status slices_init(struct reduce *reduce)
 {
     const struct reduce_plan *plan = &reduce->plan;
-    size_t size = (size_t)plan->size, nodes = (size_t)plan->n_all_nodes;
-    size_t requests = plan->n_buckets * plan->n_requests;
-    TRY(memory_alloc(&reduce->staged, plan->staged_floats, sizeof(float), "received partial sums"));
-    TRY(memory_alloc(&reduce->parts, nodes, sizeof(float *), "tree nodes"));
-    TRY(memory_alloc(&reduce->nodes, nodes, sizeof(struct reduce_node), "tree nodes"));
-    TRY(memory_alloc(&reduce->merges, nodes, sizeof(struct reduce_merge), "tree merges"));
-    TRY(memory_alloc(&reduce->requests, requests, sizeof(MPI_Request), "MPI requests"));
-    TRY(memory_alloc(&reduce->indices, requests, sizeof(int), "MPI request numbers"));
-    TRY(memory_alloc(&reduce->counts, size, sizeof(int), "counts of the all-gather"));
-    TRY(memory_alloc(&reduce->displacements, size + 1, sizeof(int), "offsets of the all-gather"));
-    TRY(memory_alloc(&reduce->packed, plan->n / SPAN_BLOCK, sizeof(double), "sums of blocks"));
-    return STATUS_OK;
-}
-
-static enum status alloc_all(struct reduce *reduce)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    size_t size = (size_t)plan->size, n_spans = 0;
-    TRY(memory_alloc(&reduce->vectors, (size_t)plan->n_buffers * plan->n, sizeof(float),
-                     "gradient vectors"));
-    TRY(memory_alloc(&reduce->spans_first, size + 1, sizeof(size_t), "slices of ranks"));
+    size_t n_spans = 0;
+    TRY(memory_alloc(&reduce->spans_first, (size_t)plan->size + 1, sizeof(size_t),
+                     "slices of ranks"));
     for (int rank = 0; rank < plan->size; rank++) {
         n_spans += reduce_list_slices(plan, rank, NULL);
         reduce->spans_first[rank + 1] = n_spans;
@@ -85,271 +100,216 @@ static enum status alloc_all(struct reduce *reduce)
     TRY(memory_alloc(&reduce->spans, n_spans, sizeof(struct span), "slices of ranks"));
     for (int rank = 0; rank < plan->size; rank++)
         reduce_list_slices(plan, rank, reduce->spans + reduce->spans_first[rank]);
-    TRY(memory_alloc(&reduce->buckets, plan->n_buckets, sizeof(struct bucket), "buckets"));
-    return plan->size > 1 ? alloc_parallel(reduce) : STATUS_OK;
+    return STATUS_OK;
 }
 
-static void plan_parallel(struct reduce *reduce)
+// Collective. Shared where that can be had.
+static enum status vectors_init(struct reduce *reduce)
 {
     const struct reduce_plan *plan = &reduce->plan;
-    reduce_plan_merges(plan, reduce->nodes, reduce->merges);
-    for (size_t i = 0; i < plan->n_buckets * plan->n_requests; i++)
-        reduce->requests[i] = MPI_REQUEST_NULL;
-    size_t own = 0;
-    for (size_t b = 0; b < plan->n_buckets; b++) {
-        reduce->buckets[b].own_before = own;
-        own += reduce_slice(plan, b, plan->rank).count;
+    int needed = reduce_first_vector(plan, plan->rank, plan->workers);
+    TRY(shared_init(&reduce->shared, reduce->group, at_vector(plan, needed)));
+    if (reduce->shared) {
+        reduce->memory = shared_own(reduce->shared);
+        return STATUS_OK;
     }
-    MPI_CHECK(reduce, MPI_Comm_dup, MPI_COMM_WORLD, &reduce->comm);
-    MPI_CHECK(reduce, MPI_Type_contiguous, (int)SPAN_BLOCK, MPI_FLOAT, &reduce->block);
-    MPI_CHECK(reduce, MPI_Type_commit, &reduce->block);
+    reduce->is_owned = true;
+    return group_agree(
+        reduce->group,
+        memory_alloc(&reduce->memory, at_vector(plan, plan->n_buffers), 1, "gradient vectors"));
 }
 
-enum status reduce_init(struct reduce **out, struct group *group, size_t n, int grains,
+static enum status folds_init(struct reduce *reduce)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    TRY(memory_alloc(&reduce->workers, (size_t)plan->workers, sizeof *reduce->workers, "workers"));
+    for (int w = 0; w < plan->workers; w++)
+        reduce->workers[w].fold =
+            fold_make(vector_at(reduce, reduce_first_vector(plan, plan->rank, w)), plan->n,
+                      reduce_worker_run(plan, plan->rank, w));
+    return STATUS_OK;
+}
+
+// Parts of all workers whose memory this rank sees; their sums go to its first vector (shared), or
+// stay where the leftmost part of each is.
+static enum status merge_open(struct reduce *reduce)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    struct merge *merge = &reduce->merge;
+    bool is_shared = reduce->shared != NULL;
+    int first = is_shared ? 0 : plan->rank, last = is_shared ? plan->size : plan->rank + 1;
+    struct reduce_tree *tree = &merge->tree;
+    TRY(reduce_tree_of_workers(tree, plan, first, last));
+    TRY(merge_init(merge, plan, is_shared));
+    for (int i = 0; i < tree->n_parts; i++) {
+        const char *memory = memory_of(reduce, tree->parts[i].rank);
+        merge->parts[i] =
+            (const float *)(const void *)(memory + at_vector(plan, tree->parts[i].vector));
+    }
+    for (int rank = first; rank < last; rank++)
+        for (int w = 0; w < plan->workers; w++)
+            merge->flags[merge->n_flags++] = flag_of(reduce, rank, FLAG_WORKERS + w);
+    ASSERT(tree->n_roots == (is_shared ? 1 : plan->n_nodes));
+    TRY(memory_alloc(&reduce->nodes, (size_t)tree->n_roots, sizeof *reduce->nodes, "tree nodes"));
+    for (int i = 0; i < tree->n_roots; i++) {
+        int vector = is_shared ? 0 : tree->parts[tree->roots[i].first].vector;
+        reduce->nodes[i] = merge->outs[i] = vector_at(reduce, vector);
+    }
+    reduce->has_merge = plan->workers > 1 || is_shared;
+    return STATUS_OK;
+}
+
+enum status reduce_init(struct reduce **out, struct group *group, size_t n, int grains, int workers,
                         size_t bucket_bytes)
 {
     *out = NULL;
-    TRY(tree_check(grains, group->size));
+    TRY(tree_check_workers(grains, group->size, workers));
     struct reduce *reduce = NULL;
     enum status status = memory_alloc(&reduce, 1, sizeof *reduce, "reduction");
     if (status == STATUS_OK) {
         reduce->group = group;
-        reduce->plan = reduce_plan_make(n, grains, group->size, group->rank, bucket_bytes);
-        reduce->comm = MPI_COMM_NULL;
-        reduce->block = MPI_DATATYPE_NULL;
-        choose_add(reduce);
-        int *largest_tag = NULL, is_known = 0;
-        if (group->size > 1)
-            MPI_CHECK(reduce, MPI_Comm_get_attr, MPI_COMM_WORLD, MPI_TAG_UB, (void *)&largest_tag,
-                      &is_known);
-        status = reduce_check_limits(&reduce->plan, is_known ? *largest_tag : 32767);
+        reduce->plan = reduce_plan_make(n, grains, group->size, group->rank, workers, bucket_bytes);
+        status = slices_init(reduce);
     }
-    if (status == STATUS_OK)
-        status = alloc_all(reduce);
     status = group_agree(group, status);
-    if (status != STATUS_OK) {
-        reduce_free(reduce);
-        return status;
+    if (status == STATUS_OK)
+        status = vectors_init(reduce);
+    if (status == STATUS_OK) {
+        status = folds_init(reduce);
+        if (status == STATUS_OK)
+            status = merge_open(reduce);
+        status = group_agree(group, status);
     }
-    if (group->size > 1)
-        plan_parallel(reduce);
-    *out = reduce;
-    return STATUS_OK;
+    if (status == STATUS_OK && group->size > 1 && !reduce->shared)
+        status = messages_init(&reduce->messages, group, &reduce->plan, reduce->nodes,
+                               vector_at(reduce, 1));
+    if (status == STATUS_OK)
+        *out = reduce;
+    else
+        reduce_free(reduce);
+    return status;
 }
 
 void reduce_free(struct reduce *reduce)
 {
-    // With messages under way MPI still writes to the buffers: then the job is ending, and they
-    // stay.
-    if (!reduce || reduce->done < reduce->begun)
+    if (!reduce)
         return;
-    if (reduce->comm != MPI_COMM_NULL)
-        MPI_Comm_free(&reduce->comm);
-    if (reduce->block != MPI_DATATYPE_NULL)
-        MPI_Type_free(&reduce->block);
-    void *owned[] = {reduce->vectors,      reduce->staged,  reduce->parts,       reduce->nodes,
-                     reduce->merges,       reduce->spans,   reduce->spans_first, reduce->buckets,
-                     reduce->requests,     reduce->indices, reduce->counts,      reduce->packed,
-                     reduce->displacements};
-    for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
-        free(owned[i]);
+    bool is_busy = reduce->messages && messages_begun(reduce->messages) > 0;
+    messages_free(reduce->messages);
+    if (is_busy) // MPI still writes to the vectors: the job is ending, and they stay
+        return;
+    merge_free(&reduce->merge);
+    shared_free(reduce->shared);
+    if (reduce->is_owned)
+        free(reduce->memory);
+    free(reduce->nodes);
+    free(reduce->workers);
+    free(reduce->spans);
+    free(reduce->spans_first);
     free(reduce);
 }
 
-// Sums across ranks.
-
-// Halving: the half that this rank keeps comes from the partner into buffer 1, at its own place:
-// that buffer's values there have been folded already, and padding stays zero.
-static void begin_round(struct reduce *reduce, size_t b)
+bool reduce_is_shared(const struct reduce *reduce)
 {
-    const struct reduce_plan *plan = &reduce->plan;
-    struct bucket *bucket = &reduce->buckets[b];
-    for (; bucket->round < plan->rounds && bucket->pending == 0; bucket->round++) {
-        int upper = plan->rank >> bucket->round & 1, partner = plan->rank ^ 1 << bucket->round;
-        struct span range = reduce_halved(reduce_bucket(plan, b), plan->rank, bucket->round);
-        struct span keep = reduce_half(range, upper), give = reduce_half(range, !upper);
-        reduce_receive(reduce, b, bucket->round, buffer_at(reduce, 1, keep.offset), keep.count,
-                       partner);
-        reduce_send(reduce, b, bucket->round, buffer_at(reduce, 0, give.offset), give.count,
-                    partner);
-        if (bucket->pending > 0)
-            return;
-    }
-    bucket->is_done = true;
-}
-
-static void end_round(struct reduce *reduce, size_t b)
-{
-    struct bucket *bucket = &reduce->buckets[b];
-    struct span keep =
-        reduce_halved(reduce_bucket(&reduce->plan, b), reduce->plan.rank, ++bucket->round);
-    reduce->add(buffer_at(reduce, 0, keep.offset), buffer_at(reduce, 1, keep.offset), keep.count);
-    begin_round(reduce, b);
-}
-
-// Where this bucket's slice of every node is: in this rank's buffers or in staging.
-static void locate_parts(struct reduce *reduce, size_t b)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    struct span own = reduce_slice(plan, b, plan->rank);
-    size_t remote = (size_t)(plan->n_all_nodes - plan->n_nodes);
-    float *next = reduce->staged + remote * reduce->buckets[b].own_before;
-    for (int node = 0; node < plan->n_all_nodes; node++) {
-        if (reduce->nodes[node].owner == plan->rank) {
-            reduce->parts[node] = buffer_at(reduce, reduce->nodes[node].index, own.offset);
-        } else {
-            reduce->parts[node] = next;
-            next += own.count;
-        }
-    }
-}
-
-// Any number of ranks: every node's slices go to their owners.
-static void begin_exchange(struct reduce *reduce, size_t b)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    struct span own = reduce_slice(plan, b, plan->rank);
-    locate_parts(reduce, b);
-    for (int node = 0; node < plan->n_all_nodes; node++)
-        if (reduce->nodes[node].owner != plan->rank)
-            reduce_receive(reduce, b, reduce->nodes[node].index, reduce->parts[node], own.count,
-                           reduce->nodes[node].owner);
-    for (int step = 1; step < plan->size; step++) { // not all to rank 0 first
-        int to = (plan->rank + step) % plan->size;
-        struct span slice = reduce_slice(plan, b, to);
-        for (int node = 0; node < plan->n_nodes; node++)
-            reduce_send(reduce, b, node, buffer_at(reduce, node, slice.offset), slice.count, to);
-    }
-    reduce->buckets[b].is_done = reduce->buckets[b].pending == 0;
-}
-
-static void end_exchange(struct reduce *reduce, size_t b)
-{
-    const struct reduce_plan *plan = &reduce->plan;
-    struct span own = reduce_slice(plan, b, plan->rank);
-    locate_parts(reduce, b);
-    for (size_t begin = 0; begin < own.count; begin += FOLD_FLOATS) {
-        size_t n = own.count - begin < FOLD_FLOATS ? own.count - begin : FOLD_FLOATS;
-        for (int i = 0; i < plan->n_all_nodes - 1; i++)
-            reduce->add(reduce->parts[reduce->merges[i].into] + begin,
-                        reduce->parts[reduce->merges[i].from] + begin, n);
-        float *sum = buffer_at(reduce, 0, own.offset + begin);
-        if (reduce->parts[0] + begin != sum)
-            memcpy(sum, reduce->parts[0] + begin, n * sizeof *sum);
-    }
-    reduce->buckets[b].is_done = true;
-}
-
-static void begin_bucket(struct reduce *reduce, size_t b)
-{
-    struct bucket *bucket = &reduce->buckets[b];
-    bucket->pending = bucket->round = 0;
-    bucket->is_done = false;
-    if (reduce->plan.is_halving)
-        begin_round(reduce, b);
-    else
-        begin_exchange(reduce, b);
-}
-
-// Moves on every bucket whose messages have arrived. Waits for at least one where asked to.
-static void progress(struct reduce *reduce, bool is_waiting)
-{
-    size_t per_bucket = reduce->plan.n_requests;
-    while (reduce->done < reduce->begun && reduce->buckets[reduce->done].is_done)
-        reduce->done++;
-    if (reduce->done == reduce->begun)
-        return;
-    size_t first = reduce->done;
-    int n = reduce_narrow((reduce->begun - first) * per_bucket), n_done = 0;
-    MPI_Request *requests = reduce->requests + first * per_bucket;
-    if (is_waiting)
-        MPI_CHECK(reduce, MPI_Waitsome, n, requests, &n_done, reduce->indices, MPI_STATUSES_IGNORE);
-    else
-        MPI_CHECK(reduce, MPI_Testsome, n, requests, &n_done, reduce->indices, MPI_STATUSES_IGNORE);
-    ASSERT(n_done != MPI_UNDEFINED);
-    for (int i = 0; i < n_done; i++) {
-        size_t b = first + (size_t)reduce->indices[i] / per_bucket;
-        if (--reduce->buckets[b].pending > 0)
-            continue;
-        if (reduce->plan.is_halving)
-            end_round(reduce, b);
-        else
-            end_exchange(reduce, b);
-    }
+    return reduce->shared != NULL;
 }
 
 // The step.
 
-float *reduce_grain(struct reduce *reduce)
+float *reduce_grain(struct reduce *reduce, int worker)
 {
-    const struct tree_run *run = &reduce->plan.run;
-    ASSERT(!reduce->is_open && reduce->n_grains < run->count);
-    if (reduce->n_grains == 0) {
-        reduce->depth = 0;
-        reduce->begun = reduce->done = 0;
-    }
-    reduce->n_merged = 0;
-    int first = run->first + reduce->n_grains, count = 1;
-    while ((first & count) != 0 && first - count >= run->first) {
-        first -= count;
-        count *= 2;
-        reduce->n_merged++;
-    }
-    reduce->is_open = true;
-    reduce->position = reduce->plan.n;
-    return buffer_at(reduce, reduce->depth, 0);
+    struct worker *own = &reduce->workers[worker];
+    bool is_first = own->fold.n_grains % own->fold.run.count == 0;
+    if (reduce->shared && is_first) // others may still read the vectors of the step before
+        flags_wait(reduce, FLAG_MERGED, own->steps);
+    return fold_grain(&own->fold);
 }
 
-static void fold(struct reduce *reduce, size_t begin, size_t end)
+// Begins the messages of the buckets that are whole on this rank. Worker 0.
+static void buckets_begin(struct reduce *reduce, uint64_t step)
 {
-    for (size_t at = begin; reduce->n_merged > 0 && at < end; at += FOLD_FLOATS) {
-        size_t n = end - at < FOLD_FLOATS ? end - at : FOLD_FLOATS;
-        for (int top = reduce->depth; top > reduce->depth - reduce->n_merged; top--)
-            reduce->add(buffer_at(reduce, top - 1, at), buffer_at(reduce, top, at), n);
+    struct messages *messages = reduce->messages;
+    const struct fold *fold = &reduce->workers[0].fold;
+    for (size_t b; (b = messages_begun(messages)) < reduce->plan.n_buckets;) {
+        bool is_whole = reduce->has_merge
+                            ? merge_bucket_is_done(&reduce->merge, step, b)
+                            : fold->position <= reduce_bucket(&reduce->plan, b).offset;
+        if (!is_whole)
+            break;
+        messages_begin(messages);
     }
+    messages_poll(messages);
 }
 
-void reduce_push(struct reduce *reduce, size_t offset)
+// False: there was nothing to do.
+static bool poll(struct reduce *reduce, int worker, uint64_t step)
 {
-    const struct reduce_plan *plan = &reduce->plan;
-    if (!reduce->is_open) { // layers without parameters come after the one that ends the vector
-        ASSERT(offset == 0 && reduce->n_grains > 0);
-        progress(reduce, false);
+    bool is_any = reduce->has_merge && merge_some(&reduce->merge, worker, step);
+    if (reduce->messages && worker == 0)
+        buckets_begin(reduce, step);
+    if (worker == 0 && !reduce->has_begun && (is_any || reduce->messages)) {
+        reduce->has_begun = true;
+        reduce->began = laps_now();
+    }
+    return is_any;
+}
+
+void reduce_push(struct reduce *reduce, int worker, size_t offset)
+{
+    struct worker *own = &reduce->workers[worker];
+    struct fold *fold = &own->fold;
+    if (!fold->is_open) { // layers without parameters come after the one that ends the vector
+        ASSERT(offset == 0 && fold->n_grains > 0);
         return;
     }
-    ASSERT(offset <= reduce->position);
-    bool is_last = plan->size > 1 && reduce->n_grains == plan->run.count - 1;
-    while (reduce->position > offset) {
+    ASSERT(offset <= fold->position);
+    bool is_last = fold_is_last(fold) && (reduce->has_merge || reduce->messages);
+    while (fold->position > offset) {
         size_t stop = offset;
-        if (is_last) {
-            size_t begin = reduce_bucket(plan, reduce->begun).offset;
+        if (is_last) { // a bucket at a time
+            size_t end = reduce->plan.n - fold->position, bucket = end / reduce->plan.bucket;
+            size_t begin = reduce_bucket(&reduce->plan, bucket).offset;
             stop = begin > offset ? begin : offset;
         }
-        fold(reduce, stop, reduce->position);
-        reduce->position = stop;
-        if (is_last && stop == reduce_bucket(plan, reduce->begun).offset) {
-            reduce->began = reduce->begun == 0 ? laps_now() : reduce->began;
-            begin_bucket(reduce, reduce->begun++);
-            progress(reduce, false);
-        }
+        fold_push(fold, stop);
+        if (!is_last)
+            continue;
+        flag_set(reduce, FLAG_WORKERS + worker,
+                 merge_progress(&reduce->merge, reduce->plan.n, own->steps, stop));
+        poll(reduce, worker, own->steps);
     }
-    if (is_last)
-        progress(reduce, false);
-    if (offset == 0) {
-        reduce->is_open = false;
-        reduce->depth += 1 - reduce->n_merged;
-        reduce->n_grains++;
-    }
+    if (offset > 0)
+        return;
+    bool is_end = fold_is_last(fold);
+    fold_end(fold);
+    own->steps += is_end;
+}
+
+void reduce_help(struct reduce *reduce, int worker)
+{
+    const struct worker *own = &reduce->workers[worker];
+    ASSERT(!own->fold.is_open && own->fold.n_grains == own->fold.run.count);
+    if (!reduce->has_merge)
+        return;
+    for (unsigned rounds = 0; !merge_is_done(&reduce->merge, own->steps - 1);)
+        if (!poll(reduce, worker, own->steps - 1))
+            spin_wait(&rounds);
 }
 
 void reduce_wait(struct reduce *reduce)
 {
-    ASSERT(!reduce->is_open && reduce->n_grains == reduce->plan.run.count);
-    ASSERT(reduce->depth == reduce->plan.n_nodes);
-    while (reduce->done < reduce->begun)
-        progress(reduce, true);
-    ASSERT(reduce->plan.size == 1 || reduce->done == reduce->plan.n_buckets);
-    reduce->n_grains = 0;
+    ASSERT(reduce->workers[0].steps == reduce->steps + 1);
+    reduce_help(reduce, 0);
+    if (reduce->messages) {
+        buckets_begin(reduce, reduce->steps);
+        messages_wait(reduce->messages);
+    }
+    reduce->steps++;
+    reduce->has_begun = false;
+    if (!reduce->shared)
+        return;
+    flag_set(reduce, FLAG_MERGED, reduce->steps);
+    flags_wait(reduce, FLAG_TAKEN, reduce->gathers); // the weights are this rank's to change
 }
 
 double reduce_began(const struct reduce *reduce)
@@ -359,11 +319,86 @@ double reduce_began(const struct reduce *reduce)
 
 float *reduce_sum(struct reduce *reduce)
 {
-    return buffer_at(reduce, 0, 0);
+    return vector_at(reduce, 0);
+}
+
+float *reduce_weights(struct reduce *reduce)
+{
+    return (float *)(void *)(reduce->memory + at_weights(&reduce->plan));
 }
 
 size_t reduce_slices(const struct reduce *reduce, int rank, const struct span **spans)
 {
     *spans = reduce->spans + reduce->spans_first[rank];
     return reduce->spans_first[rank + 1] - reduce->spans_first[rank];
+}
+
+// Sharing.
+
+static void slices_copy(const struct reduce *reduce, const float *from, float *to)
+{
+    const struct span *spans;
+    size_t n = reduce_slices(reduce, reduce->plan.rank, &spans);
+    for (size_t s = 0; s < n; s++)
+        memcpy(to + spans[s].offset, from + spans[s].offset, spans[s].count * sizeof *to);
+}
+
+// Own slices lie at `offset` of this rank's memory; those of the others come to the same place,
+// `unit` bytes for each `per` floats of the flat vector.
+static void gather_shared(struct reduce *reduce, size_t offset, size_t unit, size_t per)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    flag_set(reduce, FLAG_READY, ++reduce->gathers);
+    for (int i = 1; i < plan->size; i++) { // not all from rank 0 first
+        int rank = (plan->rank + i) % plan->size;
+        const struct span *spans;
+        size_t n = reduce_slices(reduce, rank, &spans);
+        reduce_flag_wait(flag_of(reduce, rank, FLAG_READY), reduce->gathers);
+        const char *from = memory_of(reduce, rank) + offset;
+        for (size_t s = 0; s < n; s++) {
+            size_t at = spans[s].offset / per * unit;
+            memcpy(reduce->memory + offset + at, from + at, spans[s].count / per * unit);
+        }
+    }
+    flag_set(reduce, FLAG_TAKEN, reduce->gathers);
+}
+
+void reduce_allgather(struct reduce *reduce, float *vector)
+{
+    if (reduce->plan.size == 1)
+        return;
+    if (reduce->messages) {
+        messages_allgather(reduce->messages, vector);
+        return;
+    }
+    // The caller may change its slices of any other vector as soon as this returns.
+    float *weights = reduce_weights(reduce), *sum = reduce_sum(reduce);
+    if (vector != weights && vector != sum)
+        slices_copy(reduce, vector, sum);
+    size_t offset = vector == weights ? at_weights(&reduce->plan) : at_vector(&reduce->plan, 0);
+    gather_shared(reduce, offset, sizeof(float), 1);
+    if (vector != weights)
+        flags_wait(reduce, FLAG_TAKEN, reduce->gathers);
+    if (vector != weights && vector != sum)
+        memcpy(vector, sum, reduce->plan.n * sizeof *vector);
+}
+
+void reduce_allgather_blocks(struct reduce *reduce, double *blocks)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    if (plan->size == 1 || plan->n == 0)
+        return;
+    if (reduce->messages) {
+        messages_allgather_blocks(reduce->messages, blocks);
+        return;
+    }
+    const struct span *spans;
+    size_t n = reduce_slices(reduce, plan->rank, &spans);
+    double *shared = (double *)(void *)(reduce->memory + at_blocks(plan));
+    flags_wait(reduce, FLAG_TAKEN, reduce->gathers); // the gather before
+    for (size_t s = 0; s < n; s++)
+        memcpy(shared + spans[s].offset / SPAN_BLOCK, blocks + spans[s].offset / SPAN_BLOCK,
+               spans[s].count / SPAN_BLOCK * sizeof *shared);
+    gather_shared(reduce, at_blocks(plan), sizeof(double), SPAN_BLOCK);
+    memcpy(blocks, shared, plan->n / SPAN_BLOCK * sizeof *blocks);
 }

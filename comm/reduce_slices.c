@@ -75,7 +75,36 @@ static int count_buffers(struct tree_run run)
     return most + 1;
 }
 
-struct reduce_plan reduce_plan_make(size_t n, int grains, int size, int rank, size_t bucket_bytes)
+struct tree_run reduce_worker_run(const struct reduce_plan *plan, int rank, int worker)
+{
+    return tree_run_part(tree_run_of(plan->grains, plan->size, rank), plan->workers, worker);
+}
+
+int reduce_first_vector(const struct reduce_plan *plan, int rank, int worker)
+{
+    int first = 0;
+    for (int w = 0; w < worker; w++)
+        first += count_buffers(reduce_worker_run(plan, rank, w));
+    return first;
+}
+
+// What takes messages takes more memory than what is shared; the plan counts for both.
+static void plan_messages(struct reduce_plan *plan, int most_nodes)
+{
+    if (plan->is_halving) { // halves are received into vector 1
+        plan->n_buffers = plan->n_buffers < 2 ? 2 : plan->n_buffers;
+        plan->n_requests = 2;
+        plan->n_tags = (size_t)plan->rounds;
+    } else if (plan->size > 1) {
+        size_t remote = (size_t)(plan->n_all_nodes - plan->n_nodes);
+        plan->staged_floats = remote * plan->own_floats;
+        plan->n_requests = remote + (size_t)plan->n_nodes * (size_t)(plan->size - 1);
+        plan->n_tags = (size_t)most_nodes;
+    }
+}
+
+struct reduce_plan reduce_plan_make(size_t n, int grains, int size, int rank, int workers,
+                                    size_t bucket_bytes)
 {
     ASSERT(n % SPAN_BLOCK == 0);
     size_t floats = bucket_bytes / sizeof(float) + (bucket_bytes % sizeof(float) != 0);
@@ -85,13 +114,14 @@ struct reduce_plan reduce_plan_make(size_t n, int grains, int size, int rank, si
                                .grains = grains,
                                .size = size,
                                .rank = rank,
+                               .workers = workers,
                                .is_halving = size > 1 && (size & (size - 1)) == 0,
                                .run = tree_run_of(grains, size, rank)};
     plan.n_buckets = (n + plan.bucket - 1) / plan.bucket;
     while (plan.is_halving && 1 << plan.rounds < size)
         plan.rounds++;
     plan.n_nodes = node_count(grains, size, rank);
-    plan.n_buffers = count_buffers(plan.run);
+    plan.n_buffers = reduce_first_vector(&plan, rank, workers);
     int most_nodes = 0;
     for (int r = 0; r < size; r++) {
         int nodes = node_count(grains, size, r);
@@ -100,16 +130,7 @@ struct reduce_plan reduce_plan_make(size_t n, int grains, int size, int rank, si
     }
     for (size_t bucket = 0; bucket < plan.n_buckets; bucket++)
         plan.own_floats += reduce_slice(&plan, bucket, rank).count;
-    if (plan.is_halving) { // halves are received into buffer 1
-        plan.n_buffers = plan.n_buffers < 2 ? 2 : plan.n_buffers;
-        plan.n_requests = 2;
-        plan.n_tags = (size_t)plan.rounds;
-    } else if (size > 1) {
-        size_t remote = (size_t)(plan.n_all_nodes - plan.n_nodes);
-        plan.staged_floats = remote * plan.own_floats;
-        plan.n_requests = remote + (size_t)plan.n_nodes * (size_t)(size - 1);
-        plan.n_tags = (size_t)most_nodes;
-    }
+    plan_messages(&plan, most_nodes);
     return plan;
 }
 
@@ -127,47 +148,25 @@ enum status reduce_check_limits(const struct reduce_plan *plan, int largest_tag)
     return STATUS_OK;
 }
 
-// Whenever the two rightmost nodes are siblings they merge.
-void reduce_plan_merges(const struct reduce_plan *plan, struct reduce_node *nodes,
-                        struct reduce_merge *merges)
+size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_t bucket_bytes)
 {
-    struct tree_node own[TREE_NODES_MAX], stack[TREE_NODES_MAX];
-    int number[TREE_NODES_MAX];
-    int n = 0, depth = 0, n_merges = 0;
-    for (int rank = 0; rank < plan->size; rank++) {
-        int n_own = tree_nodes(tree_run_of(plan->grains, plan->size, rank), own);
-        for (int i = 0; i < n_own; i++, n++) {
-            nodes[n] = (struct reduce_node){.owner = rank, .index = i};
-            ASSERT(depth < TREE_NODES_MAX);
-            stack[depth] = own[i];
-            number[depth++] = n;
-            while (depth > 1 && stack[depth - 2].count == stack[depth - 1].count &&
-                   (stack[depth - 2].first & stack[depth - 2].count) == 0) {
-                depth--;
-                stack[depth - 1].count *= 2;
-                merges[n_merges++] = (struct reduce_merge){number[depth - 1], number[depth]};
-            }
-        }
-    }
-    ASSERT(depth == 1 && stack[0].count == plan->grains && n_merges == n - 1);
-}
-
-size_t reduce_bytes(size_t n, int grains, int size, int rank, size_t bucket_bytes)
-{
-    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, bucket_bytes);
-    size_t vectors = ((size_t)plan.n_buffers * n + plan.staged_floats) * sizeof(float);
-    if (size == 1)
+    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, workers, bucket_bytes);
+    size_t vectors = (size_t)plan.n_buffers * n * sizeof(float);
+    if (size == 1 && workers == 1)
         return vectors;
+    size_t parts = (size_t)plan.n_all_nodes + (size_t)size * (size_t)workers;
+    size_t scratch = (size_t)workers * parts * REDUCE_TREE_FLOATS;
     size_t tables = plan.n_buckets * (size_t)size * sizeof(struct span) +
-                    plan.n_buckets * (plan.n_requests * 12 + 16) + n / SPAN_BLOCK * sizeof(double);
-    return vectors + tables;
+                    plan.n_buckets * (plan.n_requests * 12 + 32) +
+                    n / SPAN_BLOCK * (2 * sizeof(double) + sizeof(struct merge_piece));
+    return vectors + (plan.staged_floats + scratch) * sizeof(float) + tables;
 }
 
 size_t reduce_sent_bytes(size_t n, int grains, int size, int rank)
 {
     if (size == 1 || n == 0)
         return 0;
-    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, n * sizeof(float));
+    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, 1, n * sizeof(float));
     size_t given = (size_t)plan.n_nodes * (n - plan.own_floats); // halving: n_nodes is 1
     size_t gathered = plan.own_floats * (size_t)(size - 1);
     return (given + gathered) * sizeof(float);

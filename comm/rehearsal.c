@@ -105,8 +105,9 @@ void rehearsal_play_prepare(void)
     smpi_execute(self.prepare.seconds);
 }
 
-static void play_add(float *restrict a, const float *restrict b, size_t n)
+static void play_add(float *sum, const float *a, const float *b, size_t n)
 {
+    (void)sum;
     (void)a;
     (void)b;
     smpi_execute(self.add * (double)n);
@@ -192,7 +193,7 @@ static void measure_add(rehearsal_add_fn *add)
         group_abort(NULL, STATUS_ERROR);
     for (size_t round = 0; round < ADD_ROUNDS; round++) {
         self.begin = group_time();
-        add(memory, memory + ADD_FLOATS, ADD_FLOATS);
+        add(memory, memory, memory + ADD_FLOATS, ADD_FLOATS);
         sample(&lap, round);
     }
     self.add = median(&lap, ADD_ROUNDS) / (double)ADD_FLOATS;

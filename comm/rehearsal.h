@@ -45,7 +45,7 @@ size_t rehearsal_play(size_t lap);
 void rehearsal_play_prepare(void);
 
 // What adds in the place of `add`: while playing, time passes. Recording measures it.
-typedef void rehearsal_add_fn(float *restrict a, const float *restrict b, size_t n);
+typedef void rehearsal_add_fn(float *sum, const float *a, const float *b, size_t n);
 rehearsal_add_fn *rehearsal_add(rehearsal_add_fn *add);
 
 // Playing: zeroed memory that all ranks share if they ask for the same `what` and bytes; NULL where
@@ -54,7 +54,7 @@ void *rehearsal_fold(size_t bytes, const char *what);
 
 #else
 
-typedef void rehearsal_add_fn(float *restrict a, const float *restrict b, size_t n);
+typedef void rehearsal_add_fn(float *sum, const float *a, const float *b, size_t n);
 
 static inline bool rehearsal_is_built(void)
 {

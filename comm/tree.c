@@ -13,12 +13,28 @@ enum status tree_check(int grains, int size)
     return STATUS_OK;
 }
 
+enum status tree_check_workers(int grains, int size, int n)
+{
+    TRY(tree_check(grains, size));
+    CHECK(n >= 1 && n <= grains / size, STATUS_USAGE,
+          "more threads than grains: %d rank%s x %d threads are %lld workers, a batch has %d "
+          "grains; use at most %d thread%s a rank (train.threads, --threads) or raise train.grains",
+          size, size > 1 ? "s" : "", n, (long long)size * n, grains, grains / size,
+          grains / size > 1 ? "s" : "");
+    return STATUS_OK;
+}
+
+struct tree_run tree_run_part(struct tree_run run, int n, int i)
+{
+    ASSERT(n >= 1 && i >= 0 && i < n);
+    int base = run.count / n, more = run.count % n;
+    return (struct tree_run){.first = run.first + i * base + (i < more ? i : more),
+                             .count = base + (i < more)};
+}
+
 struct tree_run tree_run_of(int grains, int size, int rank)
 {
-    ASSERT(size >= 1 && rank >= 0 && rank < size);
-    int base = grains / size, more = grains % size;
-    return (struct tree_run){.first = rank * base + (rank < more ? rank : more),
-                             .count = base + (rank < more)};
+    return tree_run_part((struct tree_run){.first = 0, .count = grains}, size, rank);
 }
 
 int tree_nodes(struct tree_run run, struct tree_node nodes[TREE_NODES_MAX])

@@ -19,7 +19,11 @@ struct tree_run {
 
 // STATUS_USAGE unless grains is a power of two and 1 <= size <= grains ("more ranks than grains").
 enum status tree_check(int grains, int size);
+// The same for size ranks of n workers each: size * n <= grains.
+enum status tree_check_workers(int grains, int size, int n);
 struct tree_run tree_run_of(int grains, int size, int rank);
+// Part i of a run that n share, cut the same way (the workers of a rank). n <= run.count.
+struct tree_run tree_run_part(struct tree_run run, int n, int i);
 // Maximal subtrees of a run, left to right. Returns how many.
 int tree_nodes(struct tree_run run, struct tree_node nodes[TREE_NODES_MAX]);
 // Folds one double per grain (all G) in tree order.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The prefetch thread and its ring of items. What an item is made of is in loader_fill.c. Called by
-// the training loop and the evaluation.
+// The prefetch thread and its rings of items, one for each worker. What an item is made of is in
+// loader_fill.c. Called by the training loop and the evaluation.
 #include "data/loader.h"
 
 #include <pthread.h>
@@ -12,23 +12,31 @@
 
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "comm/workers.h"
 #include "data/loader_private.h"
 
 #define SLOTS_AUTO 4
 
-struct loader {
-    struct loader_fill fill; // of the thread, while it runs
-    struct loader_slot *slot;
-    size_t slots;
-    pthread_t thread;
-    bool is_running; // a thread is there to be joined; with one slot: loader_seek was called
-    bool is_held;    // the consumer holds the slot at `taken`
+// Of one worker.
+struct ring {
+    struct loader_slot *slot; // (slots)
+    bool is_held;             // the worker holds the slot at `taken`
     double waited;
     // Under the mutex from here on. Counts since the thread's start; slot of count i: i % slots.
+    uint64_t made, taken; // made - taken items wait or are held
+    bool is_ended;        // the end of an evaluation has been made
+};
+
+struct loader {
+    struct loader_fill fill; // of the thread, while it runs
+    struct ring *ring;       // (workers)
+    int workers;
+    size_t slots; // of a ring
+    pthread_t thread;
+    bool is_running; // a thread is there to be joined; with one slot: loader_seek was called
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    uint64_t made, taken; // made - taken items wait or are held
-    bool must_stop;
+    bool must_stop;     // under the mutex, like the rest
     enum status status; // of the thread, and the text of its error
     char text[4096];
 };
@@ -37,6 +45,8 @@ static size_t slots_of(const struct loader_config *config)
 {
     if (rehearsal_is_built()) // simulated ranks share one thread
         return 1;
+    if (config->slots == 1 && loader_workers(config) > 1)
+        return 2; // only the thread may read
     return config->slots ? config->slots : SLOTS_AUTO;
 }
 
@@ -49,7 +59,8 @@ static size_t slot_bytes(const struct loader_config *config)
 
 size_t loader_bytes(const struct loader_config *config)
 {
-    return slots_of(config) * slot_bytes(config) + loader_fill_bytes(config);
+    return (size_t)loader_workers(config) * slots_of(config) * slot_bytes(config) +
+           loader_fill_bytes(config);
 }
 
 // ---- memory
@@ -65,9 +76,14 @@ static enum status slot_init(struct loader_slot *slot, const struct loader_confi
 static enum status loader_alloc(struct loader *loader, const struct loader_config *config)
 {
     loader->slots = slots_of(config);
-    TRY(memory_alloc(&loader->slot, loader->slots, sizeof *loader->slot, "batches"));
-    for (size_t i = 0; i < loader->slots; i++)
-        TRY(slot_init(&loader->slot[i], config));
+    loader->workers = loader_workers(config);
+    TRY(memory_alloc(&loader->ring, (size_t)loader->workers, sizeof *loader->ring, "batches"));
+    for (int w = 0; w < loader->workers; w++) {
+        struct ring *ring = &loader->ring[w];
+        TRY(memory_alloc(&ring->slot, loader->slots, sizeof *ring->slot, "batches"));
+        for (size_t i = 0; i < loader->slots; i++)
+            TRY(slot_init(&ring->slot[i], config));
+    }
     return loader_fill_init(&loader->fill, config);
 }
 
@@ -112,12 +128,16 @@ void loader_free(struct loader *loader)
     if (!loader)
         return;
     thread_stop(loader);
-    for (size_t i = 0; loader->slot && i < loader->slots; i++) {
-        free(loader->slot[i].x);
-        free(loader->slot[i].target);
-        free(loader->slot[i].row);
+    for (int w = 0; loader->ring && w < loader->workers; w++) {
+        struct loader_slot *slot = loader->ring[w].slot;
+        for (size_t i = 0; slot && i < loader->slots; i++) {
+            free(slot[i].x);
+            free(slot[i].target);
+            free(slot[i].row);
+        }
+        free(slot);
     }
-    free(loader->slot);
+    free(loader->ring);
     loader_fill_free(&loader->fill);
     pthread_cond_destroy(&loader->changed);
     pthread_mutex_destroy(&loader->mutex);
@@ -126,34 +146,54 @@ void loader_free(struct loader *loader)
 
 // ---- the thread
 
-// The slot to fill next, once there is room; NULL: stop.
-static struct loader_slot *slot_wait(struct loader *loader)
+// The worker with fewest items left that has room for one; -1: all are full; -2: all are at the
+// end.
+static int worker_find(const struct loader *loader)
 {
+    int best = -2;
+    size_t least = loader->slots;
+    for (int w = 0; w < loader->workers; w++) {
+        const struct ring *ring = &loader->ring[w];
+        if (ring->is_ended)
+            continue;
+        size_t left = (size_t)(ring->made - ring->taken);
+        best = best == -2 ? -1 : best;
+        if (left < least) {
+            least = left;
+            best = w;
+        }
+    }
+    return best;
+}
+
+// The worker to read for next, once there is room; -2: stop.
+static int worker_wait(struct loader *loader)
+{
+    int worker;
     pthread_mutex_lock(&loader->mutex);
-    while (!loader->must_stop && loader->made - loader->taken == loader->slots)
+    while ((worker = loader->must_stop ? -2 : worker_find(loader)) == -1)
         pthread_cond_wait(&loader->changed, &loader->mutex);
-    struct loader_slot *slot =
-        loader->must_stop ? NULL : &loader->slot[loader->made % loader->slots];
     pthread_mutex_unlock(&loader->mutex);
-    return slot;
+    return worker;
 }
 
 static void *thread_run(void *context)
 {
     struct loader *loader = context;
-    struct loader_slot *slot = NULL;
-    bool is_more = true;
-    while (is_more && (slot = slot_wait(loader))) {
-        enum status status = loader_fill_next(&loader->fill, slot);
+    enum status status = STATUS_OK;
+    workers_unpin_self();
+    for (int worker; status == STATUS_OK && (worker = worker_wait(loader)) >= 0;) {
+        struct ring *ring = &loader->ring[worker];
+        struct loader_slot *slot = &ring->slot[ring->made % loader->slots];
+        status = loader_fill_next(&loader->fill, worker, slot);
         pthread_mutex_lock(&loader->mutex);
         if (status == STATUS_OK) {
-            loader->made++;
+            ring->made++;
+            ring->is_ended = slot->n == 0; // the last that is made
         } else {
             loader->status = status;
             snprintf(loader->text, sizeof loader->text, "%s", error_text());
         }
-        // An error or the end of an evaluation is the last that is made.
-        is_more = status == STATUS_OK && slot->n > 0;
         pthread_cond_broadcast(&loader->changed);
         pthread_mutex_unlock(&loader->mutex);
     }
@@ -176,8 +216,12 @@ static enum status thread_start(struct loader *loader)
 enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step)
 {
     thread_stop(loader);
-    loader->made = loader->taken = 0;
-    loader->is_held = loader->must_stop = false;
+    for (int w = 0; w < loader->workers; w++) {
+        struct ring *ring = &loader->ring[w];
+        ring->made = ring->taken = 0;
+        ring->is_held = ring->is_ended = false;
+    }
+    loader->must_stop = false;
     loader->status = STATUS_OK;
     loader_fill_seek(&loader->fill, epoch, step);
     loader->is_running = loader->slots == 1;
@@ -194,52 +238,53 @@ static double now(void)
 }
 
 // Without a thread: makes the next item now; false: that failed, now or before.
-static bool item_make(struct loader *loader)
+static bool item_make(struct loader *loader, struct ring *ring)
 {
     if (loader->status != STATUS_OK)
         return false;
-    if (loader->made > 0 && loader->slot->n == 0)
+    if (ring->made > 0 && ring->slot->n == 0)
         return true; // the end, again
     double begin = now();
-    loader->status = loader_fill_next(&loader->fill, loader->slot);
-    loader->waited += now() - begin;
+    loader->status = loader_fill_next(&loader->fill, 0, ring->slot);
+    ring->waited += now() - begin;
     if (loader->status != STATUS_OK) {
         snprintf(loader->text, sizeof loader->text, "%s", error_text());
         return false;
     }
-    loader->made++;
+    ring->made++;
     return true;
 }
 
 // Gives the held slot back and waits for the next; false: the thread has failed.
-static bool item_wait(struct loader *loader)
+static bool item_wait(struct loader *loader, struct ring *ring)
 {
     if (loader->slots == 1)
-        return item_make(loader);
+        return item_make(loader, ring);
     pthread_mutex_lock(&loader->mutex);
-    if (loader->is_held) {
-        loader->taken++;
-        loader->is_held = false;
+    if (ring->is_held) {
+        ring->taken++;
+        ring->is_held = false;
         pthread_cond_broadcast(&loader->changed);
     }
-    if (loader->made == loader->taken && loader->status == STATUS_OK) {
+    if (ring->made == ring->taken && loader->status == STATUS_OK) {
         double begin = now();
-        while (loader->made == loader->taken && loader->status == STATUS_OK)
+        while (ring->made == ring->taken && loader->status == STATUS_OK)
             pthread_cond_wait(&loader->changed, &loader->mutex);
-        loader->waited += now() - begin;
+        ring->waited += now() - begin;
     }
-    bool is_there = loader->made > loader->taken;
+    bool is_there = ring->made > ring->taken;
     pthread_mutex_unlock(&loader->mutex);
     return is_there;
 }
 
-enum status loader_next(struct loader *loader, struct batch *batch)
+enum status loader_next(struct loader *loader, int worker, struct batch *batch)
 {
-    ASSERT(loader->is_running);
-    if (!item_wait(loader))
+    ASSERT(loader->is_running && worker >= 0 && worker < loader->workers);
+    struct ring *ring = &loader->ring[worker];
+    if (!item_wait(loader, ring))
         FAIL(loader->status, "%s", loader->text);
-    const struct loader_slot *slot = &loader->slot[loader->taken % loader->slots];
-    loader->is_held = slot->n > 0; // the end stays, so that asking again gives it again
+    const struct loader_slot *slot = &ring->slot[ring->taken % loader->slots];
+    ring->is_held = slot->n > 0; // the end stays, so that asking again gives it again
     *batch = (struct batch){.n = slot->n,
                             .x = slot->x,
                             .target = slot->target,
@@ -252,5 +297,8 @@ enum status loader_next(struct loader *loader, struct batch *batch)
 
 double loader_waited(const struct loader *loader)
 {
-    return loader->waited;
+    double sum = 0;
+    for (int w = 0; w < loader->workers; w++)
+        sum += loader->ring[w].waited;
+    return sum / loader->workers;
 }

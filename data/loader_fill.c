@@ -14,6 +14,11 @@ size_t loader_values(const struct loader_config *config)
     return shape.h * shape.w * shape.c;
 }
 
+int loader_workers(const struct loader_config *config)
+{
+    return config->workers > 0 ? config->workers : 1;
+}
+
 size_t loader_target_bytes(const struct loader_config *config)
 {
     return dataset_target(config->dataset).count * sizeof(float); // int32 is as long
@@ -56,6 +61,8 @@ static enum status stream_init(struct loader_stream *stream, const struct order 
 enum status loader_fill_init(struct loader_fill *fill, const struct loader_config *config)
 {
     fill->config = *config;
+    fill->workers = loader_workers(config);
+    TRY(memory_alloc(&fill->next, (size_t)fill->workers, sizeof *fill->next, "places"));
     fill->values = loader_values(config);
     fill->target_bytes = loader_target_bytes(config);
     fill->row_bytes = dataset_row_bytes(config->dataset);
@@ -81,21 +88,26 @@ void loader_fill_free(struct loader_fill *fill)
     free(fill->stream);
     free(fill->raw);
     free(fill->scratch);
+    free(fill->next);
 }
 
 void loader_fill_seek(struct loader_fill *fill, uint32_t epoch, uint64_t step)
 {
     const struct loader_config *config = &fill->config;
-    fill->epoch = epoch;
-    fill->step = config->order ? step : config->first_chunk;
-    fill->grain = 0;
-    for (int g = 0; config->order && g < config->n_grains; g++)
-        fill->stream[g].is_set = false;
     if (config->order && step >= config->order->steps) { // the end of an epoch is the next one's
         ASSERT(step == config->order->steps);
-        fill->epoch++;
-        fill->step = 0;
+        epoch++;
+        step = 0;
     }
+    struct tree_run all = {.first = 0, .count = config->n_grains};
+    for (int w = 0; w < fill->workers; w++) {
+        struct tree_run run = tree_run_part(all, fill->workers, w);
+        fill->next[w] = (struct loader_place){epoch, step, run.first, run};
+        if (!config->order)
+            fill->next[w].step = config->first_chunk + (uint64_t)w;
+    }
+    for (int g = 0; config->order && g < config->n_grains; g++)
+        fill->stream[g].is_set = false;
 }
 
 // ---- rows
@@ -108,7 +120,7 @@ static void row_put(struct loader_fill *fill, struct loader_slot *slot, size_t i
     memcpy((char *)slot->target + i * fill->target_bytes, dataset_target_of(config->dataset, row),
            fill->target_bytes);
     transforms_apply(config->transforms, raw, fill->is_u8, config->order != NULL, config->seed,
-                     fill->epoch, row, slot->x + i * fill->values, fill->scratch);
+                     slot->epoch, row, slot->x + i * fill->values, fill->scratch);
 }
 
 // ---- training
@@ -133,18 +145,19 @@ static enum status window_load(struct loader_fill *fill, struct loader_stream *s
     return STATUS_OK;
 }
 
-static enum status grain_fill(struct loader_fill *fill, struct loader_slot *slot)
+static enum status grain_fill(struct loader_fill *fill, const struct loader_place *place,
+                              struct loader_slot *slot)
 {
     const struct order *order = fill->config.order;
-    struct loader_stream *stream = &fill->stream[fill->grain];
-    if (!stream->is_set || stream->order.epoch != fill->epoch) {
-        order_stream_set(&stream->order, order, fill->epoch,
-                         fill->config.first_grain + fill->grain);
+    struct loader_stream *stream = &fill->stream[place->grain];
+    if (!stream->is_set || stream->order.epoch != place->epoch) {
+        order_stream_set(&stream->order, order, place->epoch,
+                         fill->config.first_grain + place->grain);
         stream->is_set = true;
         stream->is_loaded = false;
     }
     for (size_t i = 0; i < order->grain; i++) {
-        uint64_t p = fill->step * order->grain + i;
+        uint64_t p = place->step * order->grain + i;
         const struct order_window *window = &stream->window;
         if (!stream->is_loaded || p < window->begin || p >= window->begin + window->n_rows)
             TRY(window_load(fill, stream, p));
@@ -156,29 +169,29 @@ static enum status grain_fill(struct loader_fill *fill, struct loader_slot *slot
     return STATUS_OK;
 }
 
-static void grain_advance(struct loader_fill *fill)
+static void grain_advance(const struct loader_fill *fill, struct loader_place *place)
 {
-    if (++fill->grain < fill->config.n_grains)
+    if (++place->grain < place->run.first + place->run.count)
         return;
-    fill->grain = 0;
-    if (++fill->step < fill->config.order->steps)
+    place->grain = place->run.first;
+    if (++place->step < fill->config.order->steps)
         return;
-    fill->step = 0;
-    fill->epoch++;
+    place->step = 0;
+    place->epoch++;
 }
 
 // ---- evaluation
 
-static enum status chunk_fill(struct loader_fill *fill, struct loader_slot *slot)
+static enum status chunk_fill(struct loader_fill *fill, uint64_t chunk, struct loader_slot *slot)
 {
     const struct loader_config *config = &fill->config;
     uint64_t rows = dataset_rows(config->dataset);
     slot->n = 0;
     slot->grain = 0;
-    if (fill->step - config->first_chunk >= config->n_chunks)
+    if (chunk - config->first_chunk >= config->n_chunks)
         return STATUS_OK;
-    ASSERT(fill->step <= rows / config->chunk);
-    uint64_t first = fill->step * config->chunk;
+    ASSERT(chunk <= rows / config->chunk);
+    uint64_t first = chunk * config->chunk;
     ASSERT(first < rows);
     uint64_t n = rows - first < config->chunk ? rows - first : config->chunk;
     TRY(dataset_read(config->dataset, first, n, fill->raw));
@@ -188,16 +201,18 @@ static enum status chunk_fill(struct loader_fill *fill, struct loader_slot *slot
     return STATUS_OK;
 }
 
-enum status loader_fill_next(struct loader_fill *fill, struct loader_slot *slot)
+enum status loader_fill_next(struct loader_fill *fill, int worker, struct loader_slot *slot)
 {
-    slot->epoch = fill->epoch;
-    slot->step = fill->step;
+    struct loader_place *place = &fill->next[worker];
+    slot->epoch = place->epoch;
+    slot->step = place->step;
     if (!fill->config.order) {
-        TRY(chunk_fill(fill, slot));
-        fill->step++;
+        TRY(chunk_fill(fill, place->step, slot));
+        if (slot->n > 0)
+            place->step += (uint64_t)fill->workers;
         return STATUS_OK;
     }
-    TRY(grain_fill(fill, slot));
-    grain_advance(fill);
+    TRY(grain_fill(fill, place, slot));
+    grain_advance(fill, place);
     return STATUS_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef SW2_DATA_LOADER_PRIVATE_H
 #define SW2_DATA_LOADER_PRIVATE_H
 
+#include "comm/tree.h"
 #include "data/loader.h"
 
 // One item: loader_item_rows rows of each.
@@ -26,6 +27,14 @@ struct loader_stream {
     uint32_t *permutation;
 };
 
+// A worker's next item.
+struct loader_place {
+    uint32_t epoch;
+    uint64_t step;       // or chunk
+    int grain;           // counted from first_grain
+    struct tree_run run; // of its grains, counted so
+};
+
 struct loader_fill {
     struct loader_config config;
     size_t values, target_bytes, row_bytes; // of one row
@@ -33,10 +42,8 @@ struct loader_fill {
     struct loader_stream *stream; // n_grains; training
     void *raw;                    // chunk rows; evaluation
     float *scratch;
-    // The next item.
-    uint32_t epoch;
-    uint64_t step; // or chunk
-    int grain;     // counted from first_grain
+    int workers;
+    struct loader_place *next; // (workers)
 };
 
 size_t loader_item_rows(const struct loader_config *config); // most rows of an item
@@ -47,7 +54,8 @@ enum status loader_fill_init(struct loader_fill *fill, const struct loader_confi
 void loader_fill_free(struct loader_fill *fill);
 size_t loader_fill_bytes(const struct loader_config *config);
 void loader_fill_seek(struct loader_fill *fill, uint32_t epoch, uint64_t step);
-// Fills the slot and moves to the item after it.
-enum status loader_fill_next(struct loader_fill *fill, struct loader_slot *slot);
+// Fills the slot with the worker's next item and moves to the one after it.
+enum status loader_fill_next(struct loader_fill *fill, int worker, struct loader_slot *slot);
+int loader_workers(const struct loader_config *config);
 
 #endif

@@ -67,7 +67,7 @@ static double epoch_time(struct loader *loader, const struct order *order, clock
         double begin = now(clock);
         struct batch batch;
         for (uint64_t i = 0; i < order->steps * (uint64_t)order->grains; i++)
-            must(loader_next(loader, &batch));
+            must(loader_next(loader, 0, &batch));
         double time = now(clock) - begin;
         best = epoch > 0 && time < best ? time : best;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The canonical sum against a serial tree written down naively, bit for bit, at this number of
-// ranks: lengths x grains x bucket sizes x ways to push, several steps each. Then the all-gathers.
+// ranks: lengths x grains x bucket sizes x ways to push x workers of a rank, by shared memory and
+// by messages, several steps each. Then the all-gathers.
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +12,20 @@
 #include "comm/log.h"
 #include "comm/reduce.h"
 #include "comm/tree.h"
+#include "comm/workers.h"
 
 #define N_MAX (40 * SPAN_BLOCK)
 #define GRAINS_MAX 32
+#define WORKERS_MAX 3
+#define STEPS 3
 
 struct test_case {
     size_t n;
     int grains;
     size_t bucket_bytes;
     unsigned variant; // of pushing
+    int workers;
+    bool is_shared;
 };
 
 static uint64_t mix(uint64_t x)
@@ -64,8 +71,10 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
-#define CASE_FORMAT "(%zu floats, %d grains, buckets of %zu bytes, variant %u, step %d)"
-#define CASE_VALUES(c, step) (c)->n, (c)->grains, (c)->bucket_bytes, (c)->variant, step
+#define CASE_FORMAT                                                                                \
+    "(%zu floats, %d grains, buckets of %zu bytes, variant %u, %d workers, shared %d, step %d)"
+#define CASE_VALUES(c, step)                                                                       \
+    (c)->n, (c)->grains, (c)->bucket_bytes, (c)->variant, (c)->workers, (c)->is_shared, step
 
 // Element i must have the very bits of `expected`.
 static enum status check_value(const struct test_case *c, int step, const char *what, size_t i,
@@ -78,9 +87,10 @@ static enum status check_value(const struct test_case *c, int step, const char *
 }
 
 // Fills and pushes one grain: all at once, or in random pieces that know no block or bucket.
-static enum status push_grain(struct reduce *reduce, const struct test_case *c, int step, int grain)
+static enum status push_grain(struct reduce *reduce, const struct test_case *c, int worker,
+                              int step, int grain)
 {
-    float *x = reduce_grain(reduce);
+    float *x = reduce_grain(reduce, worker);
     for (size_t i = 0; i < c->n; i++)
         if (is_padding(i))
             TRY(check_value(c, step, "padding of a fresh grain", i, x[i], 0));
@@ -93,13 +103,13 @@ static enum status push_grain(struct reduce *reduce, const struct test_case *c, 
         for (size_t i = begin; i < end; i++)
             if (!is_padding(i))
                 x[i] = value_of(step, grain, i);
-        reduce_push(reduce, begin);
+        reduce_push(reduce, worker, begin);
         end = begin;
         if (c->variant == 2 && random % 8 == 0)
             usleep((unsigned)(random >> 32) % 300); // ranks drift apart
     }
     if (c->n == 0 || c->variant > 0) // layers without parameters before the first that has some
-        reduce_push(reduce, 0);
+        reduce_push(reduce, worker, 0);
     return STATUS_OK;
 }
 
@@ -143,9 +153,26 @@ static enum status check_sum(struct reduce *reduce, const struct group *group,
             sum[i] *= 3; // the caller's to change
         }
     }
+    float *weights = reduce_weights(reduce);
+    for (size_t s = 0; s < n; s++) // each step changes them: nobody may see those of another
+        for (size_t i = spans[s].offset; i < spans[s].offset + spans[s].count; i++)
+            weights[i] = vector[i] + (float)step;
     reduce_allgather(reduce, vector);
     for (size_t i = 0; i < c->n; i++)
         TRY(check_value(c, step, "all-gather", i, vector[i], expected[i]));
+    reduce_allgather(reduce, weights);
+    for (size_t i = 0; i < c->n; i++)
+        TRY(check_value(c, step, "weights", i, weights[i], expected[i] + (float)step));
+    if (step == 1) { // in the sum's own memory, twice in a row
+        for (int again = 1; again <= 2; again++) {
+            for (size_t s = 0; s < n; s++)
+                for (size_t i = spans[s].offset; i < spans[s].offset + spans[s].count; i++)
+                    sum[i] = expected[i] * (float)again;
+            reduce_allgather(reduce, sum);
+            for (size_t i = 0; i < c->n; i++)
+                TRY(check_value(c, step, "sum gathered", i, sum[i], expected[i] * (float)again));
+        }
+    }
     return STATUS_OK;
 }
 
@@ -171,15 +198,40 @@ static enum status check_blocks(struct reduce *reduce, const struct group *group
     return STATUS_OK;
 }
 
+struct job {
+    struct reduce *reduce;
+    const struct group *group;
+    const struct test_case *c;
+    int step;
+};
+
+static struct workers *pools[WORKERS_MAX + 1];
+
+// One step of one worker: its part of the rank's grains.
+static enum status step_work(void *context, int worker)
+{
+    const struct job *job = context;
+    struct tree_run run = tree_run_of(job->c->grains, job->group->size, job->group->rank);
+    run = tree_run_part(run, job->c->workers, worker);
+    for (int grain = run.first; grain < run.first + run.count; grain++) {
+        enum status status = push_grain(job->reduce, job->c, worker, job->step, grain);
+        if (status != STATUS_OK) // the others wait for this worker
+            group_abort((struct group *)(uintptr_t)job->group, status);
+    }
+    if (worker == 0)
+        reduce_wait(job->reduce);
+    else
+        reduce_help(job->reduce, worker);
+    return STATUS_OK;
+}
+
 static enum status run_steps(struct reduce *reduce, struct group *group, const struct test_case *c,
                              const float *expected, float *vector)
 {
-    struct tree_run run = tree_run_of(c->grains, group->size, group->rank);
     TRY(check_slices(reduce, group, c));
-    for (int step = 0; step < 2; step++) {
-        for (int grain = run.first; grain < run.first + run.count; grain++)
-            TRY(push_grain(reduce, c, step, grain));
-        reduce_wait(reduce);
+    for (int step = 0; step < STEPS; step++) {
+        struct job job = {reduce, group, c, step};
+        TRY(workers_run(pools[c->workers], step_work, &job));
         TRY(check_sum(reduce, group, c, step, expected + (size_t)step * N_MAX, vector));
     }
     return check_blocks(reduce, group, c);
@@ -189,7 +241,11 @@ static enum status check_case(struct group *group, const struct test_case *c, co
 {
     static float vector[N_MAX];
     struct reduce *reduce;
-    TRY(reduce_init(&reduce, group, c->n, c->grains, c->bucket_bytes));
+    setenv("SW2_SHARED", c->is_shared ? "on" : "off", 1);
+    TRY(reduce_init(&reduce, group, c->n, c->grains, c->workers, c->bucket_bytes));
+    CHECK(reduce_is_shared(reduce) == (c->is_shared && group->size > 1), STATUS_VERIFY,
+          "memory is%s shared " CASE_FORMAT, reduce_is_shared(reduce) ? "" : " not",
+          CASE_VALUES(c, 0));
     enum status status = run_steps(reduce, group, c, expected, vector);
     if (status != STATUS_OK)
         group_abort(group, status); // others may wait for this rank's messages
@@ -201,18 +257,25 @@ static enum status check_all(struct group *group)
 {
     static const size_t blocks[] = {0, 1, 2, 3, 5, 7, 8, 9, 16, 33, 40};
     static const size_t buckets[] = {1, 1024, 3 * 1024, 8 * 1024 - 1, 8 * 1024 + 1, 1 << 30};
-    static float expected[2 * N_MAX];
+    static float expected[STEPS * N_MAX];
     size_t n_cases = 0;
     for (int grains = 1; grains <= GRAINS_MAX; grains *= 2) {
         if (grains < group->size)
             continue;
-        for (size_t i = 0; i < 2 * N_MAX; i++) // a value knows nothing of the vector's length
+        for (size_t i = 0; i < STEPS * N_MAX; i++) // a value knows nothing of the vector's length
             expected[i] = tree_value((int)(i / N_MAX), 0, grains, i % N_MAX);
         for (size_t l = 0; l < sizeof blocks / sizeof blocks[0]; l++) {
             for (size_t b = 0; b < sizeof buckets / sizeof buckets[0]; b++, n_cases++) {
-                struct test_case c = {blocks[l] * SPAN_BLOCK, grains, buckets[b],
-                                      (unsigned)(n_cases % 3)};
-                TRY(check_case(group, &c, expected));
+                struct test_case c = {blocks[l] * SPAN_BLOCK,  grains, buckets[b],
+                                      (unsigned)(n_cases % 3), 1,      true};
+                for (int i = 0; i < 2 * WORKERS_MAX; i++) {
+                    c.workers = 1 + i / 2;
+                    c.is_shared = i % 2;
+                    // With several workers each way in turn.
+                    if (group->size * c.workers <= grains &&
+                        (i < 2 || (n_cases + (size_t)i) % 8 == 0))
+                        TRY(check_case(group, &c, expected));
+                }
             }
         }
     }
@@ -223,11 +286,17 @@ static enum status check_all(struct group *group)
 static enum status check_refusal(struct group *group)
 {
     struct reduce *reduce;
-    enum status status = reduce_init(&reduce, group, SPAN_BLOCK, 12, 1024);
+    enum status status = reduce_init(&reduce, group, SPAN_BLOCK, 12, 1, 1024);
     CHECK(status == STATUS_USAGE && !reduce, STATUS_VERIFY, "12 grains: status %d", (int)status);
+    int grains = 1;
+    while (grains < group->size)
+        grains *= 2;
+    status = reduce_init(&reduce, group, SPAN_BLOCK, grains, grains / group->size + 1, 1024);
+    CHECK(status == STATUS_USAGE && !reduce && strstr(error_text(), "more threads than grains"),
+          STATUS_VERIFY, "too many workers: status %d, %s", (int)status, error_text());
     if (group->size == 1)
         return STATUS_OK;
-    status = reduce_init(&reduce, group, SPAN_BLOCK, 1, 1024);
+    status = reduce_init(&reduce, group, SPAN_BLOCK, 1, 1, 1024);
     CHECK(status == STATUS_USAGE && !reduce && strstr(error_text(), "more ranks than grains"),
           STATUS_VERIFY, "1 grain: status %d, %s", (int)status, error_text());
     return STATUS_OK;
@@ -239,7 +308,11 @@ int main(int argc, char **argv)
     enum status status = group_init(&group, "mpi_test_reduce", &argc, &argv);
     if (status == STATUS_OK)
         status = check_refusal(group);
+    for (int n = 1; n <= WORKERS_MAX && status == STATUS_OK; n++)
+        status = workers_init(&pools[n], group, n);
     if (status == STATUS_OK)
         status = check_all(group);
+    for (int n = 1; n <= WORKERS_MAX; n++)
+        workers_free(pools[n]);
     return group_finish(group, status);
 }

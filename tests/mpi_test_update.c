@@ -96,11 +96,11 @@ static enum status check_not_finite(struct group *group)
     struct update_digest before = update_digest(run.update, run.params);
     struct tree_run grains = tree_run_of(FAKE_GRAINS, group->size, group->rank);
     for (int g = 0; g < grains.count; g++) {
-        float *grad = reduce_grain(run.reduce);
+        float *grad = reduce_grain(run.reduce, 0);
         memset(grad, 0, run.model.n * sizeof *grad);
         if (grains.first + g == FAKE_GRAINS - 1)
             grad[run.model.list[5].param->offset + 509] = INFINITY;
-        reduce_push(run.reduce, 0);
+        reduce_push(run.reduce, 0, 0);
     }
     reduce_wait(run.reduce);
     enum status status = update_step(run.update, run.params, 0.1, 3);

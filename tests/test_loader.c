@@ -128,7 +128,7 @@ static void check_run(const struct bench *bench, struct loader *loader, const st
     for (uint64_t s = 0; s < n; s++) {
         for (int g = first; g < first + n_grains; g++) {
             struct batch batch;
-            expect_ok(loader_next(loader, &batch), "next");
+            expect_ok(loader_next(loader, 0, &batch), "next");
             check_grain(bench, order, &batch, epoch, step, g);
         }
         if (++step == order->steps) {
@@ -216,7 +216,7 @@ static void check_chunks(struct bench *bench, struct loader *loader, uint64_t n_
     for (uint64_t k = first; k < first + n_chunks; k++) {
         struct batch batch;
         uint64_t begin = k * chunk;
-        expect_ok(loader_next(loader, &batch), "next");
+        expect_ok(loader_next(loader, 0, &batch), "next");
         assert_int_equal(batch.step, k);
         assert_int_equal(batch.n, n_rows - begin < chunk ? n_rows - begin : chunk);
         for (size_t i = 0; i < batch.n; i++)
@@ -224,7 +224,7 @@ static void check_chunks(struct bench *bench, struct loader *loader, uint64_t n_
     }
     for (int again = 0; again < 3; again++) {
         struct batch batch;
-        expect_ok(loader_next(loader, &batch), "end");
+        expect_ok(loader_next(loader, 0, &batch), "end");
         assert_int_equal(batch.n, 0);
     }
 }
@@ -275,18 +275,18 @@ static void check_error(size_t slots)
     config.slots = slots;
     expect_ok(loader_init(&loader, &config), "loader");
     expect_ok(loader_seek(loader, 0, 0), "seek");
-    expect_ok(loader_next(loader, &batch), "next");
+    expect_ok(loader_next(loader, 0, &batch), "next");
     assert_int_equal(truncate(bench.path, 200 * VALUES), 0);
     uint64_t n = 1;
-    while ((status = loader_next(loader, &batch)) == STATUS_OK && batch.n > 0)
+    while ((status = loader_next(loader, 0, &batch)) == STATUS_OK && batch.n > 0)
         n++;
     assert_true(n >= 2 && n < 20);
     for (int again = 0; again < 2; again++) {
         expect_error(status, STATUS_DATA, "rows|train/images|the file ends at byte", "truncated");
-        status = loader_next(loader, &batch);
+        status = loader_next(loader, 0, &batch);
     }
     expect_ok(loader_seek(loader, 0, 0), "seek");
-    expect_ok(loader_next(loader, &batch), "next");
+    expect_ok(loader_next(loader, 0, &batch), "next");
     check_row(&bench, &batch, 9, 9, false);
     loader_free(loader);
     bench_close(&bench);

@@ -99,7 +99,7 @@ static int teardown(void **state)
 static enum status fixture_init(struct fixture *f, const struct update_config *config)
 {
     ASSERT(f->model.n <= FLOATS_MAX);
-    must(reduce_init(&f->reduce, group, f->model.n, 1, 4096));
+    must(reduce_init(&f->reduce, group, f->model.n, 1, 1, 4096));
     return update_init(&f->update, config, group, f->reduce, f->model.n, 1, f->model.list,
                        f->model.n_list, f->params);
 }
@@ -122,12 +122,12 @@ static size_t place_of(const struct fake_model *model, size_t i)
 // Padding is NaN: nobody may look at it.
 static enum status step_with(struct fixture *f, const double *gradient, double lr, uint64_t step)
 {
-    float *g = reduce_grain(f->reduce);
+    float *g = reduce_grain(f->reduce, 0);
     for (size_t i = 0; i < f->model.n; i++)
         g[i] = NAN;
     for (size_t i = 0; i < N; i++)
         g[place_of(&f->model, i)] = (float)gradient[i];
-    reduce_push(f->reduce, 0);
+    reduce_push(f->reduce, 0, 0);
     reduce_wait(f->reduce);
     return update_step(f->update, f->params, lr, step);
 }
@@ -215,20 +215,20 @@ static void test_kinds(void **state)
     fake_model_init(&f.model, fake_network, fake_network_n);
     fake_params(&f.model, 1, f.params);
     struct update_config config = {.optimizer = OPTIMIZER_sgd, .momentum = 0.9, .ema = 0.99};
-    must(reduce_init(&f.reduce, group, f.model.n, GRAINS, 4096));
+    must(reduce_init(&f.reduce, group, f.model.n, GRAINS, 1, 4096));
     must(update_init(&f.update, &config, group, f.reduce, f.model.n, GRAINS, f.model.list,
                      f.model.n_list, f.params));
     static float before[FLOATS_MAX], ema[FLOATS_MAX];
     memcpy(before, f.params, sizeof before);
     const struct param *stat = f.model.list[STATE].param, *bank = f.model.list[FROZEN].param;
     for (int g = 0; g < GRAINS; g++) {
-        float *grain = reduce_grain(f.reduce);
+        float *grain = reduce_grain(f.reduce, 0);
         memset(grain, 0, f.model.n * sizeof *grain);
         for (size_t i = 0; i < bank->count; i++)
             grain[bank->offset + i] = NAN; // "backward writes nothing"
         for (size_t i = 0; i < stat->count; i++)
             grain[stat->offset + i] = (float)(g + (int)i); // mean: i + 1.5
-        reduce_push(f.reduce, 0);
+        reduce_push(f.reduce, 0, 0);
     }
     reduce_wait(f.reduce);
     must(update_step(f.update, f.params, 0.1, 0));

@@ -88,7 +88,7 @@ static void slices_cover_the_vector(void **state)
         int owners[33] = {0};
         size_t own = 0;
         for (int rank = 0; rank < size; rank++) {
-            struct reduce_plan plan = reduce_plan_make(n, 8, size, rank, bytes);
+            struct reduce_plan plan = reduce_plan_make(n, 8, size, rank, 1, bytes);
             assert_true(plan.bucket * sizeof(float) >= bytes || plan.bucket >= n);
             assert_int_equal(plan.bucket % SPAN_BLOCK, 0);
             struct span spans[33];
@@ -119,7 +119,7 @@ static void sent_bytes_are_optimal_for_powers_of_two(void **state)
         assert_int_equal(reduce_sent_bytes(n, 8, size, size - 1),
                          2 * n * sizeof(float) / (size_t)size * (size_t)(size - 1));
     // 3 ranks, 8 grains: rank 0 has nodes 0-1 and 2; a third stays, and is then sent to two.
-    struct reduce_plan plan = reduce_plan_make(n, 8, 3, 0, n * sizeof(float));
+    struct reduce_plan plan = reduce_plan_make(n, 8, 3, 0, 1, n * sizeof(float));
     assert_int_equal(plan.n_nodes, 2);
     assert_int_equal(reduce_sent_bytes(n, 8, 3, 0),
                      (2 * (n - plan.own_floats) + 2 * plan.own_floats) * sizeof(float));
@@ -134,9 +134,9 @@ static void vectors_are_as_many_as_the_stack_needs(void **state)
                  {8, 8, 3, 2}, {8, 3, 0, 2}, {8, 5, 4, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct reduce_plan plan =
-            reduce_plan_make(4096, cases[i].grains, cases[i].size, cases[i].rank, 4096);
+            reduce_plan_make(4096, cases[i].grains, cases[i].size, cases[i].rank, 1, 4096);
         assert_int_equal(plan.n_buffers, cases[i].buffers);
-        assert_true(reduce_bytes(4096, cases[i].grains, cases[i].size, cases[i].rank, 4096) >=
+        assert_true(reduce_bytes(4096, cases[i].grains, cases[i].size, cases[i].rank, 1, 4096) >=
                     (size_t)cases[i].buffers * 4096 * sizeof(float));
     }
 }

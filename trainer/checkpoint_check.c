@@ -37,7 +37,8 @@ static void path_add(char path[PATH_MAX_BYTES], const struct yaml_node *node, si
 // Keys that change no bits: a run may go on with others.
 static bool is_free(const char *path)
 {
-    static const char *const keys[] = {"train.bucket_kib", "train.recompute"};
+    static const char *const keys[] = {"train.bucket_kib", "train.recompute", "train.slots",
+                                       "train.threads"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(path, keys[i]) == 0)
             return true;

@@ -99,7 +99,8 @@ static enum status model_open(struct evaluation *e)
     enum tta_kind tta;
     TRY(tta_find("--tta", e->args->tta, &tta));
     e->report.tta = tta_name(tta);
-    TRY(evaluator_init(&e->evaluator, e->group, e->dataset, e->transforms, e->model, config.grain));
+    TRY(evaluator_init(&e->evaluator, e->group, e->dataset, e->transforms, &e->model, NULL,
+                       config.grain));
     return evaluator_tta_init(e->evaluator, tta);
 }
 

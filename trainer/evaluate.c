@@ -7,9 +7,10 @@
 
 struct evaluator {
     struct group *group;
-    struct model *model;
+    struct workers *workers;
+    struct model *const *models; // of each worker
     struct loader *loader;
-    struct tta *tta; // NULL: none
+    struct tta **tta; // of each worker; NULL: none
     struct shape input;
     size_t chunk;
     uint64_t n_chunks; // of the data set
@@ -27,7 +28,8 @@ static uint64_t chunk_first(uint64_t n_chunks, int size, int rank)
 }
 
 static struct loader_config config_of(const struct group *group, struct dataset *dataset,
-                                      const struct transforms *transforms, size_t chunk)
+                                      const struct transforms *transforms, size_t chunk,
+                                      int workers)
 {
     uint64_t n_chunks = (dataset_rows(dataset) + chunk - 1) / chunk;
     uint64_t first = chunk_first(n_chunks, group->size, group->rank);
@@ -37,6 +39,7 @@ static struct loader_config config_of(const struct group *group, struct dataset 
         .chunk = chunk,
         .first_chunk = first,
         .n_chunks = chunk_first(n_chunks, group->size, group->rank + 1) - first,
+        .workers = workers,
     };
 }
 
@@ -58,18 +61,21 @@ static enum status evaluator_fill(struct evaluator *e, const struct loader_confi
 }
 
 enum status evaluator_init(struct evaluator **out, struct group *group, struct dataset *dataset,
-                           const struct transforms *transforms, struct model *model, size_t chunk)
+                           const struct transforms *transforms, struct model *const *models,
+                           struct workers *workers, size_t chunk)
 {
     struct evaluator *e = NULL;
     *out = NULL;
     TRY(memory_alloc(&e, 1, sizeof *e, "evaluator"));
     e->group = group;
-    e->model = model;
+    e->workers = workers;
+    e->models = models;
     struct sample_shape input = dataset_shape(dataset);
     e->input = (struct shape){input.h, input.w, input.c};
     e->chunk = chunk;
-    e->n_metrics = model_loss(model)->ops->n_metrics;
-    struct loader_config config = config_of(group, dataset, transforms, chunk);
+    e->n_metrics = model_loss(models[0])->ops->n_metrics;
+    struct loader_config config =
+        config_of(group, dataset, transforms, chunk, workers_count(workers));
     enum status status = evaluator_fill(e, &config, chunk);
     if (status != STATUS_OK)
         evaluator_free(e);
@@ -81,14 +87,22 @@ enum status evaluator_init(struct evaluator **out, struct group *group, struct d
 enum status evaluator_tta_init(struct evaluator *e, enum tta_kind kind)
 {
     ASSERT(!e->tta);
-    return kind == TTA_OFF ? STATUS_OK : tta_init(&e->tta, kind, e->model, e->input, e->chunk);
+    int n = workers_count(e->workers);
+    if (kind == TTA_OFF)
+        return STATUS_OK;
+    TRY(memory_alloc(&e->tta, (size_t)n, sizeof *e->tta, "views"));
+    for (int w = 0; w < n; w++)
+        TRY(tta_init(&e->tta[w], kind, e->models[w], e->input, e->chunk));
+    return STATUS_OK;
 }
 
 void evaluator_free(struct evaluator *e)
 {
     if (!e)
         return;
-    tta_free(e->tta);
+    for (int w = 0; e->tta && w < workers_count(e->workers); w++)
+        tta_free(e->tta[w]);
+    free(e->tta);
     loader_free(e->loader);
     free(e->mine);
     free(e->all);
@@ -97,32 +111,48 @@ void evaluator_free(struct evaluator *e)
 }
 
 size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
-                       const struct transforms *transforms, size_t chunk, int n_metrics)
+                       const struct transforms *transforms, size_t chunk, int n_metrics,
+                       int workers)
 {
-    struct loader_config config = config_of(group, dataset, transforms, chunk);
+    struct loader_config config = config_of(group, dataset, transforms, chunk, workers);
     uint64_t n_chunks = (dataset_rows(dataset) + chunk - 1) / chunk;
     return loader_bytes(&config) +
            (config.n_chunks + n_chunks) * (size_t)n_metrics * sizeof(double);
 }
 
-static enum status chunks_run(struct evaluator *e, const float *params, struct tta *tta,
-                              evaluator_each *each, void *context)
+// One evaluation.
+struct job {
+    struct evaluator *e;
+    const float *params;
+    bool is_averaged;
+    evaluator_each *each;
+    void *context;
+};
+
+// Worker w has each workers-th chunk.
+static enum status chunks_run(void *context, int worker)
 {
-    TRY(loader_seek(e->loader, 0, 0));
-    for (uint64_t i = 0; i < e->n; i++) {
+    struct job *job = context;
+    struct evaluator *e = job->e;
+    struct model *model = e->models[worker];
+    struct tta *tta = job->is_averaged && e->tta ? e->tta[worker] : NULL;
+    uint64_t stride = (uint64_t)workers_count(e->workers);
+    model_prepare(model, job->params, NULL);
+    for (uint64_t i = (uint64_t)worker; i < e->n; i += stride) {
         struct batch batch;
         double metrics[LOSS_METRICS_MAX];
-        TRY(loader_next(e->loader, &batch));
-        struct pass pass = {.n = batch.n, .params = params, .row = batch.row};
+        TRY(loader_next(e->loader, worker, &batch));
+        ASSERT(batch.n > 0 && batch.step == e->first + i);
+        struct pass pass = {.n = batch.n, .params = job->params, .row = batch.row};
         if (tta)
             tta_forward(tta, &pass, batch.x);
         else
-            model_forward(e->model, &pass, batch.x);
-        model_loss_eval(e->model, &pass, batch.target, false, 0, metrics);
+            model_forward(model, &pass, batch.x);
+        model_loss_eval(model, &pass, batch.target, false, 0, metrics);
         for (int m = 0; m < e->n_metrics; m++)
             e->mine[i * (size_t)e->n_metrics + (size_t)m] = metrics[m];
-        if (each)
-            each(context, &batch, model_output(e->model));
+        if (job->each)
+            job->each(job->context, &batch, model_output(model));
     }
     return STATUS_OK;
 }
@@ -130,9 +160,12 @@ static enum status chunks_run(struct evaluator *e, const float *params, struct t
 enum status evaluator_run(struct evaluator *e, const float *params, bool is_averaged, double *sums,
                           evaluator_each *each, void *context)
 {
-    struct tta *tta = is_averaged ? e->tta : NULL;
-    model_prepare(e->model, params, NULL);
-    TRY(group_agree(e->group, chunks_run(e, params, tta, each, context)));
+    struct job job = {e, params, is_averaged, each, context};
+    ASSERT(!each || workers_count(e->workers) == 1);
+    enum status status = loader_seek(e->loader, 0, 0);
+    if (status == STATUS_OK)
+        status = workers_run(e->workers, chunks_run, &job);
+    TRY(group_agree(e->group, status));
     group_allgatherv(e->group, e->mine, e->counts, e->all);
     for (int m = 0; m < e->n_metrics; m++) {
         sums[m] = 0;

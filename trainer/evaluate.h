@@ -6,23 +6,25 @@
 #define SW2_TRAINER_EVALUATE_H
 
 #include "comm/group.h"
+#include "comm/workers.h"
 #include "data/loader.h"
 #include "models/model.h"
 #include "trainer/tta.h"
 
 struct evaluator;
 
-// Local. Chunks of `chunk` samples (the model's grain). All borrowed.
+// Local. Chunks of `chunk` samples (the models' grain). models: one for each worker. All borrowed.
 enum status evaluator_init(struct evaluator **evaluator, struct group *group,
                            struct dataset *dataset, const struct transforms *transforms,
-                           struct model *model, size_t chunk);
+                           struct model *const *models, struct workers *workers, size_t chunk);
 // Local. Memory for evaluator_run with views of each sample; TTA_OFF: nothing. Once.
 enum status evaluator_tta_init(struct evaluator *evaluator, enum tta_kind kind);
 void evaluator_free(struct evaluator *evaluator); // NULL is allowed
 size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
-                       const struct transforms *transforms, size_t chunk, int n_metrics);
+                       const struct transforms *transforms, size_t chunk, int n_metrics,
+                       int workers);
 
-// Called for each batch on the rank that has it, with the logits.
+// Called for each batch on the rank that has it, with the logits. Only with one worker.
 typedef void evaluator_each(void *context, const struct batch *batch, const struct tensor *logits);
 
 // Collective: sums over all samples into sums (n_metrics of the loss). each may be NULL.

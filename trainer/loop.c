@@ -14,14 +14,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/progress.h"
 #include "trainer/signals.h"
-
-// What a rank tells all others after each step.
-struct step_note {
-    int32_t status;   // enum status of its data
-    int32_t signal;   // that asks for a stop
-    int32_t save_due; // rank 0's clock says so
-    int32_t unused;
-};
+#include "trainer/step.h"
 
 struct loop {
     struct session *s;
@@ -30,10 +23,7 @@ struct loop {
     uint64_t epoch, step, global;  // next step: of this epoch; steps done in the whole run
     double sums[LOSS_METRICS_MAX]; // of the epoch so far
     double samples;
-    struct step_note *notes; // (size)
-    double *grain_metrics;   // (G, LOSS_METRICS_MAX)
-    double *per_grain;       // (G)
-    size_t *counts;          // bytes of each rank
+    struct step one;
     struct progress progress;
     struct run_log *log;
     double start, epoch_start, epoch_waited, last_save;
@@ -44,122 +34,22 @@ struct loop {
     int signal;
 };
 
-static void push(void *context, size_t offset)
-{
-    rehearsal_lap(offset);
-    reduce_push(context, offset);
-    rehearsal_go_on();
-}
-
-// Of a rehearsal: the time of a grain passes, and its gradient goes into the sum.
-static enum status grain_play(struct loop *l, double metrics[LOSS_METRICS_MAX])
-{
-    reduce_grain(l->s->reduce);
-    for (size_t lap = 0; lap < rehearsal_n_laps(); lap++)
-        reduce_push(l->s->reduce, rehearsal_play(lap));
-    memset(metrics, 0, LOSS_METRICS_MAX * sizeof *metrics);
-    return STATUS_OK;
-}
-
-static void prepare(struct session *s)
-{
-    if (rehearsal_is_playing()) {
-        rehearsal_play_prepare();
-        return;
-    }
-    rehearsal_go_on();
-    model_prepare(s->model, s->params, profile_lane(s->profile, 0));
-    rehearsal_prepared();
-}
-
-// One grain: forward, loss, backward; its gradient goes into the sum as it becomes final.
-static enum status grain_run(struct loop *l, double metrics[LOSS_METRICS_MAX])
-{
-    struct session *s = l->s;
-    struct batch batch;
-    if (rehearsal_is_playing())
-        return grain_play(l, metrics);
-    rehearsal_grain();
-    float *grads = reduce_grain(s->reduce);
-    enum status status = loader_next(s->loader, &batch);
-    profile_mark(s->profile, PROFILE_DATA);
-    if (status != STATUS_OK) {
-        reduce_push(s->reduce, 0); // other ranks wait for this sum; nobody will use it
-        return status;
-    }
-    ASSERT(batch.n == s->order.grain && batch.epoch == l->epoch && batch.step == l->step);
-    struct pass pass = {
-        .n = batch.n,
-        .is_training = true,
-        .params = s->params,
-        .grads = grads,
-        .seed = (uint64_t)s->recipe->train.seed,
-        .epoch = batch.epoch,
-        .row = batch.row,
-        .laps = profile_lane(s->profile, 0),
-    };
-    model_forward(s->model, &pass, batch.x);
-    model_loss_eval(s->model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
-    model_backward(s->model, &pass, push, s->reduce);
-    return STATUS_OK;
-}
-
 static bool save_is_due_by_time(const struct loop *l)
 {
     double every = l->s->recipe->train.checkpoint_seconds;
     return every > 0 && l->s->group->rank == 0 && group_time() - l->last_save >= every;
 }
 
-// All ranks learn every grain's metrics and every rank's note; all decide alike.
-static enum status step_agree(struct loop *l, enum status mine, bool *save_due)
+static enum status step_do(struct loop *l, bool *save_due)
 {
-    struct group *group = l->s->group;
-    int G = l->s->order.grains;
-    struct step_note note = {(int32_t)mine, signals_pending(), save_is_due_by_time(l), 0};
-    group_allgather(group, &note, sizeof note, l->notes);
-    bool is_bad = false;
-    for (int r = 0; r < group->size; r++) {
-        is_bad = is_bad || l->notes[r].status != STATUS_OK;
-        *save_due = *save_due || l->notes[r].save_due;
-        if (!l->signal)
-            l->signal = l->notes[r].signal;
-    }
-    if (is_bad)
-        return group_agree(group, mine);
-    double *all = l->grain_metrics;
-    group_allgatherv(group, all + (size_t)l->s->grains.first * LOSS_METRICS_MAX, l->counts, all);
-    for (int m = 0; m < l->n_metrics; m++) {
-        for (int g = 0; g < G; g++)
-            l->per_grain[g] = all[(size_t)g * LOSS_METRICS_MAX + (size_t)m];
-        double sum = tree_sum(l->per_grain, G);
-        CHECK(m > 0 || isfinite(sum), STATUS_NOT_FINITE,
-              "the loss is %s in step %llu (epoch %llu, step %llu of it): lower train.lr, "
-              "or set train.clip_norm",
-              isnan(sum) ? "NaN" : "infinite", (unsigned long long)l->global + 1,
-              (unsigned long long)l->epoch + 1, (unsigned long long)l->step + 1);
-        l->sums[m] += sum;
-    }
+    struct step_news news = {.save_due = save_is_due_by_time(l)};
+    TRY(step_run(&l->one, l->epoch, l->step, l->global, &news));
+    *save_due = news.save_due;
+    if (!l->signal)
+        l->signal = news.signal;
+    for (int m = 0; m < l->n_metrics; m++)
+        l->sums[m] += news.sums[m];
     l->samples += (double)l->s->order.batch;
-    return STATUS_OK;
-}
-
-static enum status step_run(struct loop *l, bool *save_due)
-{
-    struct session *s = l->s;
-    enum status status = STATUS_OK;
-    profile_step_begin(s->profile);
-    for (int g = 0; g < s->grains.count; g++) {
-        enum status one =
-            grain_run(l, l->grain_metrics + (size_t)(s->grains.first + g) * LOSS_METRICS_MAX);
-        status = status == STATUS_OK ? one : status;
-    }
-    reduce_wait(s->reduce);
-    profile_sum_end(s->profile, reduce_began(s->reduce));
-    TRY(step_agree(l, status, save_due));
-    profile_mark(s->profile, PROFILE_AGREE);
-    TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, l->global), l->global));
-    prepare(s);
-    profile_step_end(s->profile);
     l->global++;
     l->step++;
     l->epoch_steps++;
@@ -351,7 +241,7 @@ static enum status train(struct loop *l)
     profile_start(s->profile);
     while (l->global < s->steps) {
         bool save_due = false;
-        TRY(step_run(l, &save_due));
+        TRY(step_do(l, &save_due));
         TRY(step_show(l));
         bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
         if (is_end)
@@ -421,21 +311,6 @@ static enum status resume(struct loop *l)
     return status;
 }
 
-static enum status loop_open(struct loop *l)
-{
-    struct session *s = l->s;
-    size_t G = (size_t)s->order.grains, size = (size_t)s->group->size;
-    l->n_metrics = model_loss(s->model)->ops->n_metrics;
-    TRY(memory_alloc(&l->notes, size, sizeof *l->notes, "notes of ranks"));
-    TRY(memory_alloc(&l->grain_metrics, G * LOSS_METRICS_MAX, sizeof(double), "metrics"));
-    TRY(memory_alloc(&l->per_grain, G, sizeof(double), "metrics"));
-    TRY(memory_alloc(&l->counts, size, sizeof *l->counts, "metrics"));
-    for (int r = 0; r < s->group->size; r++)
-        l->counts[r] = (size_t)tree_run_of(s->order.grains, s->group->size, r).count *
-                       LOSS_METRICS_MAX * sizeof(double);
-    return STATUS_OK;
-}
-
 static enum status loop_start(struct loop *l)
 {
     struct session *s = l->s;
@@ -458,7 +333,6 @@ static enum status loop_start(struct loop *l)
         status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
                               l->global);
     TRY(group_agree(s->group, status));
-    prepare(s);
     if (l->global >= s->steps) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
                  "--out starts anew",
@@ -471,7 +345,8 @@ static enum status loop_start(struct loop *l)
 enum status loop_run(struct session *session, const struct loop_config *config)
 {
     struct loop l = {.s = session, .config = config};
-    enum status status = group_agree(session->group, loop_open(&l));
+    l.n_metrics = model_loss(session->model)->ops->n_metrics;
+    enum status status = group_agree(session->group, step_init(&l.one, session));
     if (status == STATUS_OK)
         status = loop_start(&l);
     if (status == STATUS_OK)
@@ -480,9 +355,6 @@ enum status loop_run(struct session *session, const struct loop_config *config)
         status = rehearsal_save();
     if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
         log_warn("%s", error_text());
-    free(l.notes);
-    free(l.grain_metrics);
-    free(l.per_grain);
-    free(l.counts);
+    step_free(&l.one);
     return status;
 }

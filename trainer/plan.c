@@ -38,6 +38,7 @@ static struct loader_config loader_of(const struct session *s)
         .order = &s->order,
         .first_grain = s->grains.first,
         .n_grains = s->grains.count,
+        .workers = (int)s->recipe->train.threads,
         .slots = (size_t)s->recipe->train.slots,
     };
 }
@@ -48,22 +49,23 @@ struct plan_memory plan_memory(const struct session *s)
     struct model_memory model = model_memory(s->model);
     struct update_config update = train_config_update(train);
     struct loader_config loader = loader_of(s);
+    size_t threads = (size_t)train->threads; // each has its own model, but for the weights
     struct plan_memory m = {
-        .activations = model.activations,
-        .gradients = model.gradients,
-        .work = model.work,
+        .activations = threads * model.activations,
+        .gradients = threads * model.gradients,
+        .work = threads * model.work,
         .weights = s->n * sizeof(float) * (train->ema > 0 ? 2 : 1),
-        .sums = reduce_bytes(s->n, s->order.grains, s->group->size, s->group->rank,
+        .sums = reduce_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
                              (size_t)train->bucket_kib << 10),
         .state = update_bytes(&update, s->n, s->n_list, s->group->size),
         .data = loader_bytes(&loader),
     };
     if (s->test_set)
         m.data += evaluator_bytes(s->group, s->test_set, s->transforms, s->order.grain,
-                                  model_loss(s->model)->ops->n_metrics);
+                                  model_loss(s->model)->ops->n_metrics, (int)threads);
     const struct tensor *y = model_output(s->model);
-    m.data += tta_bytes((enum tta_kind)train->tta, session_input(s->train_set), y->h * y->w * y->c,
-                        s->test_set ? s->order.grain : 0);
+    m.data += threads * tta_bytes((enum tta_kind)train->tta, session_input(s->train_set),
+                                  y->h * y->w * y->c, s->test_set ? s->order.grain : 0);
     m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data;
     return m;
 }
@@ -168,9 +170,10 @@ void plan_show(const struct session *s)
     log_line("recipe %s (%s)", s->recipe->name, s->recipe->yaml->name);
     data_show(s);
     network_show(s);
-    log_line("global %zu = %d grains x %zu on %d rank%s, 1 thread each; %s, %s", s->order.batch,
-             s->order.grains, s->order.grain, s->group->size, s->group->size > 1 ? "s" : "",
-             isa_name(isa_current()), gemm_backend_name());
+    log_line("global %zu = %d grains x %zu on %d rank%s, %lld thread%s each; %s, %s",
+             s->order.batch, s->order.grains, s->order.grain, s->group->size,
+             s->group->size > 1 ? "s" : "", (long long)train->threads,
+             train->threads > 1 ? "s" : "", isa_name(isa_current()), gemm_backend_name());
     log_line("%llu steps: %.4g epochs of %llu; optimizer %s, learning rate %g, seed %lld",
              (unsigned long long)s->steps, (double)s->steps / (double)s->order.steps,
              (unsigned long long)s->order.steps, optimizer_at(train->optimizer)->name, train->lr,

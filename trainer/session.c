@@ -80,14 +80,15 @@ enum status session_data(struct session *s, struct group *group, struct recipe *
 {
     *s = (struct session){.group = group, .recipe = recipe};
     const struct train_config *train = &recipe->train;
-    TRY(group_agree(group, tree_check((int)train->grains, group->size)));
+    TRY(group_agree(group,
+                    tree_check_workers((int)train->grains, group->size, (int)train->threads)));
     s->grains = tree_run_of((int)train->grains, group->size, group->rank);
     TRY(group_agree(group, data_open(s)));
     s->steps = train_config_steps(train, s->order.steps);
     return group_agree(group, schedule_init(&s->schedule, train, s->order.steps));
 }
 
-static enum status model_open(struct session *s, bool is_plan)
+static enum status model_open(struct session *s, int worker, bool is_plan)
 {
     const struct recipe *recipe = s->recipe;
     struct model_config config = {
@@ -101,9 +102,12 @@ static enum status model_open(struct session *s, bool is_plan)
         .grain = s->order.grain,
         .is_plan = is_plan,
     };
-    model_free(s->model);
-    s->model = NULL;
-    TRY(model_init(&s->model, &config));
+    model_free(s->models[worker]);
+    s->models[worker] = NULL;
+    TRY(model_init(&s->models[worker], &config));
+    if (worker > 0)
+        return STATUS_OK;
+    s->model = s->models[0];
     s->n = model_floats(s->model);
     s->n_list = model_params(s->model, &s->list);
     return STATUS_OK;
@@ -111,12 +115,20 @@ static enum status model_open(struct session *s, bool is_plan)
 
 enum status session_sizes(struct session *s)
 {
-    return group_agree(s->group, model_open(s, true));
+    enum status status = memory_alloc(&s->models, (size_t)s->recipe->train.threads,
+                                      sizeof(struct model *), "models of threads");
+    return group_agree(s->group, status == STATUS_OK ? model_open(s, 0, true) : status);
+}
+
+// On the worker itself, so that its memory is near its core.
+static enum status worker_open(void *context, int worker)
+{
+    return model_open(context, worker, false);
 }
 
 static enum status params_init(struct session *s)
 {
-    TRY(memory_alloc(&s->params, s->n, sizeof *s->params, "weights"));
+    s->params = reduce_weights(s->reduce);
     if (s->recipe->train.ema > 0)
         TRY(memory_alloc(&s->ema, s->n, sizeof *s->ema, "EMA weights"));
     if (s->group->rank == 0) { // normal numbers need libm, which may differ between machines
@@ -134,13 +146,14 @@ static enum status loaders_open(struct session *s)
         .order = &s->order,
         .first_grain = s->grains.first,
         .n_grains = s->grains.count,
+        .workers = (int)s->recipe->train.threads,
         .slots = (size_t)s->recipe->train.slots,
         .seed = (uint64_t)s->recipe->train.seed,
     };
     TRY(loader_init(&s->loader, &config));
     if (!s->test_set)
         return STATUS_OK;
-    TRY(evaluator_init(&s->evaluator, s->group, s->test_set, s->transforms, s->model,
+    TRY(evaluator_init(&s->evaluator, s->group, s->test_set, s->transforms, s->models, s->workers,
                        s->order.grain));
     return evaluator_tta_init(s->evaluator, (enum tta_kind)s->recipe->train.tta);
 }
@@ -151,23 +164,25 @@ enum status session_training(struct session *s)
     char what[96];
     snprintf(what, sizeof what, "%zu floats, grains of %zu samples", s->n, s->order.grain);
     TRY(group_agree(s->group, rehearsal_open(what)));
-    TRY(group_agree(s->group, model_open(s, false)));
+    TRY(workers_init(&s->workers, s->group, (int)train->threads));
+    TRY(group_agree(s->group, workers_each(s->workers, worker_open, s)));
+    TRY(group_agree(s->group, reduce_init(&s->reduce, s->group, s->n, (int)train->grains,
+                                          (int)train->threads, (size_t)train->bucket_kib << 10)));
     TRY(group_agree(s->group, params_init(s)));
     group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
-    TRY(group_agree(s->group, reduce_init(&s->reduce, s->group, s->n, (int)train->grains,
-                                          (size_t)train->bucket_kib << 10)));
     struct update_config config = train_config_update(train);
     config.steps = s->steps;
     config.steps_per_epoch = s->order.steps;
     TRY(group_agree(s->group, update_init(&s->update, &config, s->group, s->reduce, s->n,
                                           (int)train->grains, s->list, s->n_list, s->params)));
+    update_use_workers(s->update, s->workers);
     return group_agree(s->group, loaders_open(s));
 }
 
 enum status session_profile(struct session *s)
 {
     TRY(group_agree(s->group, profile_init(&s->profile, s->group, s->model, s->order.grain,
-                                           s->grains.count, 1)));
+                                           s->grains.count, workers_count(s->workers))));
     update_set_profile(s->update, s->profile);
     return STATUS_OK;
 }
@@ -195,14 +210,15 @@ void session_free(struct session *s)
     evaluator_free(s->evaluator);
     loader_free(s->loader);
     update_free(s->update);
-    if (s->reduce)
-        reduce_free(s->reduce);
-    model_free(s->model);
+    reduce_free(s->reduce);
+    for (int w = 0; s->models && w < s->recipe->train.threads; w++)
+        model_free(s->models[w]);
+    free(s->models);
+    workers_free(s->workers);
     transforms_free(s->transforms);
     dataset_close(s->test_set);
     dataset_close(s->train_set);
     free(s->classes);
-    free(s->params);
     free(s->ema);
     *s = (struct session){0};
 }
@@ -215,8 +231,6 @@ enum status session_evaluate(struct session *s, bool is_averaged, double *metric
         weights = s->ema;
     }
     TRY(evaluator_run(s->evaluator, weights, is_averaged, metrics, NULL, NULL));
-    if (s->ema)
-        model_prepare(s->model, s->params, NULL);
     for (int i = 0; i < model_loss(s->model)->ops->n_metrics; i++)
         metrics[i] /= (double)dataset_rows(s->test_set);
     return STATUS_OK;

@@ -6,6 +6,7 @@
 #define SW2_TRAINER_SESSION_H
 
 #include "comm/tree.h"
+#include "comm/workers.h"
 #include "data/loader.h"
 #include "trainer/evaluate.h"
 #include "trainer/profile.h"
@@ -23,12 +24,14 @@ struct session {
     struct schedule schedule;
     uint64_t steps;         // of the whole run
     struct tree_run grains; // of this rank
+    struct workers *workers;        // threads of this rank
+    struct model **models;          // of each worker, the first of them:
     struct model *model;
     const struct model_param *list; // of the model
     size_t n_list, n;               // parameters; floats of the flat vector
     struct reduce *reduce;
     struct update *update;
-    float *params;               // (n)
+    float *params;               // (n), in reduce_weights()
     float *ema;                  // (n) EMA weights for evaluation, or NULL
     struct loader *loader;       // training
     struct evaluator *evaluator; // NULL without a test set

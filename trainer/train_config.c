@@ -68,6 +68,8 @@ const struct option train_options[] = {
      "of the operands of convolutions and dense layers; weights and sums stay fp32"},
     {"recompute", OPTION_CHOICE, AT(recompute), "off", 0, 0, "off|on",
      "keep few activations and compute the others again: less memory, more time, the same bits"},
+    {"threads", OPTION_INT, AT(threads), "1", 1, 4096, NULL,
+     "threads of each rank; ranks x threads work on a batch, at most one a grain; same bits"},
     {"bucket_kib", OPTION_INT, AT(bucket_kib), "1024", 1, 1 << 22, NULL,
      "KiB of gradients summed over ranks at a time; any value gives the same bits"},
     {"slots", OPTION_INT, AT(slots), "4", 1, 1024, NULL,

@@ -39,6 +39,7 @@ struct train_config {
     int precision; // enum train_precision
     int recompute; // enum train_recompute
 
+    int64_t threads; // workers of a rank
     int64_t bucket_kib;
     int64_t slots; // prefetched items
 

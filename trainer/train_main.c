@@ -16,7 +16,7 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed;
+    int64_t seed, threads;
     bool plan, force, quiet, profile;
 };
 
@@ -36,6 +36,10 @@ static const struct cli_option options[] = {
      "KEY=VALUE"},
     {{"seed", OPTION_INT, offsetof(struct args, seed), "-1", -1, 9e15, NULL,
       "of all random numbers; -1: the recipe's train.seed"},
+     0,
+     "N"},
+    {{"threads", OPTION_INT, offsetof(struct args, threads), "0", 0, 4096, NULL,
+      "of each rank, the same bits at any number; 0: the recipe's train.threads"},
      0,
      "N"},
     {{"plan", OPTION_BOOL, offsetof(struct args, plan), "false", 0, 0, NULL,
@@ -82,15 +86,16 @@ static const struct cli cli = {
         "sw2-train                                    embedded digits, one process, seconds\n"
         "sw2-train fashion --plan                     what would run\n"
         "mpirun -np 2 sw2-train fashion --out runs/f  two ranks, resumable\n"
+        "sw2-train fashion --threads 2                one process, two threads, the same bits\n"
         "sw2-train cifar10 -o train.epochs=5 -o data.train=my.h5:/train",
     .version_text = version_text,
 };
 
-// --seed N is -o train.seed=N, after all others.
+// --seed N is -o train.seed=N, after all others; --threads N as well.
 static enum status overrides_make(const struct args *args, struct option_strings *all,
-                                  char seed[64])
+                                  char seed[64], char threads[64])
 {
-    const char **texts = calloc(args->overrides.n + 1, sizeof *texts);
+    const char **texts = calloc(args->overrides.n + 2, sizeof *texts);
     CHECK(texts, STATUS_ERROR, "out of memory: %zu options", args->overrides.n);
     if (args->overrides.n > 0)
         memcpy(texts, args->overrides.v, args->overrides.n * sizeof *texts);
@@ -98,6 +103,10 @@ static enum status overrides_make(const struct args *args, struct option_strings
     if (args->seed >= 0) {
         snprintf(seed, 64, "train.seed=%lld", (long long)args->seed);
         texts[all->n++] = seed;
+    }
+    if (args->threads > 0) {
+        snprintf(threads, 64, "train.threads=%lld", (long long)args->threads);
+        texts[all->n++] = threads;
     }
     return STATUS_OK;
 }
@@ -132,8 +141,8 @@ static enum status run(struct group *group, const struct args *args, const char 
     struct recipe recipe = {0};
     struct session session = {0};
     struct option_strings overrides = {0};
-    char seed[64];
-    enum status status = group_agree(group, overrides_make(args, &overrides, seed));
+    char seed[64], threads[64];
+    enum status status = group_agree(group, overrides_make(args, &overrides, seed, threads));
     if (status == STATUS_OK)
         status = recipe_load(&recipe, group, which, &overrides);
     if (status == STATUS_OK)

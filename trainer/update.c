@@ -42,6 +42,7 @@ struct update {
     double norm;
     struct update_digest *digests; // (group size)
     struct profile *profile;       // borrowed, or NULL
+    struct workers *workers;       // borrowed, or NULL
 };
 
 static enum status config_check(const struct update_config *config)
@@ -182,6 +183,11 @@ void update_free(struct update *update)
     free(update);
 }
 
+void update_use_workers(struct update *update, struct workers *workers)
+{
+    update->workers = workers;
+}
+
 void update_set_profile(struct update *update, struct profile *profile)
 {
     update->profile = profile;
@@ -219,21 +225,56 @@ static bool is_trained(const struct update *u, const struct model_param *p, uint
     return (p->param->kind == PARAM_WEIGHT || p->param->kind == PARAM_BIAS) && !is_over;
 }
 
+// What the workers of the rank share.
+struct job {
+    struct update *u;
+    float *params;
+    const float *vector; // sum, or whatever squares are taken of
+    struct optimizer_step step;
+    double lr;
+};
+
+// The part of segment s that lies in a worker's part of this rank's state; false: none.
+static bool segment_cut(const struct update *u, size_t s, int worker, struct segment *out)
+{
+    size_t begin, end;
+    workers_part(u->workers, worker, u->n_local, SPAN_BLOCK, &begin, &end);
+    *out = u->segments[s];
+    size_t from = out->local > begin ? out->local : begin, last = out->local + out->count;
+    size_t to = last < end ? last : end;
+    if (from >= to)
+        return false;
+    out->offset += from - out->local;
+    out->local = from;
+    out->count = to - from;
+    return true;
+}
+
+static enum status squares_run(void *context, int worker)
+{
+    const struct job *job = context;
+    const struct update *u = job->u;
+    for (size_t s = 0; s < u->n_segments; s++) {
+        struct segment segment;
+        if (u->list[u->segments[s].tensor].param->kind == PARAM_FROZEN ||
+            !segment_cut(u, s, worker, &segment))
+            continue; // backward writes nothing to frozen ones
+        for (size_t i = 0; i < segment.count; i += SPAN_BLOCK) {
+            size_t left = segment.count - i;
+            u->blocks[(segment.offset + i) / SPAN_BLOCK] = block_squares(
+                job->vector + segment.offset + i, left < SPAN_BLOCK ? left : SPAN_BLOCK);
+        }
+    }
+    return STATUS_OK;
+}
+
 // Collective: sums[t] = sum of squares of vector over tensor t (0 for frozen ones), folded in
 // block order.
 static void tensor_squares(struct update *u, const float *vector, double *sums)
 {
     memset(u->blocks, 0, u->n / SPAN_BLOCK * sizeof(double));
-    for (size_t s = 0; s < u->n_segments; s++) {
-        const struct segment *segment = &u->segments[s];
-        if (u->list[segment->tensor].param->kind == PARAM_FROZEN)
-            continue; // backward writes nothing there
-        for (size_t i = 0; i < segment->count; i += SPAN_BLOCK) {
-            size_t left = segment->count - i;
-            u->blocks[(segment->offset + i) / SPAN_BLOCK] =
-                block_squares(vector + segment->offset + i, left < SPAN_BLOCK ? left : SPAN_BLOCK);
-        }
-    }
+    struct job job = {.u = u, .vector = vector};
+    workers_run(u->workers, squares_run, &job);
     reduce_allgather_blocks(u->reduce, u->blocks);
     for (size_t t = 0; t < u->n_list; t++) {
         const struct param *param = u->list[t].param;
@@ -319,6 +360,21 @@ static enum status norm_check(struct update *u, uint64_t step)
     return STATUS_OK;
 }
 
+static enum status segments_run(void *context, int worker)
+{
+    const struct job *job = context;
+    struct optimizer_step step = job->step;
+    struct laps *laps = worker > 0 ? profile_lane(job->u->profile, worker) : NULL;
+    laps_mark(laps, profile_slot_at(job->u->profile, PROFILE_IDLE));
+    for (size_t s = 0; s < job->u->n_segments; s++) {
+        struct segment segment;
+        if (segment_cut(job->u, s, worker, &segment))
+            segment_update(job->u, &segment, job->params, job->vector, &step, job->lr);
+    }
+    laps_mark(laps, profile_slot_at(job->u->profile, PROFILE_UPDATE));
+    return STATUS_OK;
+}
+
 enum status update_step(struct update *update, float *params, double lr, uint64_t step)
 {
     struct update *u = update;
@@ -329,13 +385,13 @@ enum status update_step(struct update *update, float *params, double lr, uint64_
     TRY(norm_check(u, step));
     if (u->optimizer->needs_norms)
         tensor_squares(u, params, u->p_sum);
-    struct optimizer_step now = {.config = &u->config, .step = step, .grad_scale = 1.0f};
+    struct job job = {.u = u, .params = params, .vector = sum, .lr = lr};
+    job.step = (struct optimizer_step){.config = &u->config, .step = step, .grad_scale = 1.0f};
     // As torch.nn.utils.clip_grad_norm_.
     double clip = u->config.clip_norm > 0 ? u->config.clip_norm / (u->norm + 1e-6) : 1;
     if (clip < 1)
-        now.grad_scale = (float)clip;
-    for (size_t s = 0; s < u->n_segments; s++)
-        segment_update(u, &u->segments[s], params, sum, &now, lr);
+        job.step.grad_scale = (float)clip;
+    workers_run(u->workers, segments_run, &job);
     profile_mark(u->profile, PROFILE_UPDATE);
     reduce_allgather(u->reduce, params);
     profile_mark(u->profile, PROFILE_GATHER);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "comm/reduce.h"
+#include "comm/workers.h"
 #include "models/model.h"
 
 #define UPDATE_STATES_MAX 5 // optimiser's own, "lookahead" and "ema"
@@ -65,6 +66,8 @@ void update_set_profile(struct update *update, struct profile *profile); // borr
 // ranks alike and before anything is changed, where a gradient or statistic is NaN or Inf; names
 // the tensor. Sends n floats (all-gather) + n / SPAN_BLOCK doubles (lars: twice that).
 enum status update_step(struct update *update, float *params, double lr, uint64_t step);
+// Workers that carry out the update, borrowed; without this the caller does it alone.
+void update_use_workers(struct update *update, struct workers *workers);
 double update_norm(const struct update *update); // global gradient norm of the last step, unclipped
 
 // State vectors: 0 <= i < update_n_states, names "momentum", "adam_m", "adam_v", "lookahead", "ema"

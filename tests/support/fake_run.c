@@ -61,7 +61,7 @@ enum status fake_run_init_with(struct fake_run *run, struct group *group,
     fake_model_init(&run->model, tensors, n_tensors);
     TRY(memory_alloc(&run->params, run->model.n, sizeof(float), "params"));
     fake_params(&run->model, 1, run->params);
-    TRY(reduce_init(&run->reduce, group, run->model.n, FAKE_GRAINS, bucket_bytes));
+    TRY(reduce_init(&run->reduce, group, run->model.n, FAKE_GRAINS, 1, bucket_bytes));
     return update_init(&run->update, config, group, run->reduce, run->model.n, FAKE_GRAINS,
                        run->model.list, run->model.n_list, run->params);
 }
@@ -71,7 +71,7 @@ enum status fake_run_step(struct fake_run *run, uint64_t step)
 {
     struct tree_run grains = tree_run_of(FAKE_GRAINS, run->group->size, run->group->rank);
     for (int g = grains.first; g < grains.first + grains.count; g++) {
-        float *grad = reduce_grain(run->reduce);
+        float *grad = reduce_grain(run->reduce, 0);
         for (size_t i = 0; i < run->model.n; i++)
             grad[i] = NAN;
         for (size_t t = run->model.n_list; t-- > 0;) {
@@ -80,7 +80,7 @@ enum status fake_run_step(struct fake_run *run, uint64_t step)
                 grad[param->offset + i] =
                     fake_value(step * FAKE_GRAINS + (uint64_t)g + 100, param->offset + i) *
                     (0.01f + 0.03f * (float)step);
-            reduce_push(run->reduce, param->offset);
+            reduce_push(run->reduce, 0, param->offset);
         }
     }
     reduce_wait(run->reduce);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "comm/rehearsal.h"
+#include "trainer/signals.h"
+
+// What a rank tells all others, before its grains' metrics.
+struct step_note {
+    int32_t status;   // enum status of its data
+    int32_t signal;   // that asks for a stop
+    int32_t save_due; // rank 0's clock says so
+    int32_t unused;
+};
+
+enum status step_init(struct step *step, struct session *s)
+{
+    size_t size = (size_t)s->group->size, bytes = 0;
+    *step = (struct step){.s = s, .n_metrics = model_loss(s->model)->ops->n_metrics};
+    TRY(memory_alloc(&step->counts, size, sizeof *step->counts, "metrics"));
+    for (int r = 0; r < s->group->size; r++) {
+        int grains = tree_run_of(s->order.grains, s->group->size, r).count;
+        step->counts[r] =
+            sizeof(struct step_note) + (size_t)grains * (size_t)step->n_metrics * sizeof(double);
+        bytes += step->counts[r];
+    }
+    TRY(memory_alloc(&step->shared, bytes, 1, "metrics"));
+    TRY(memory_alloc(&step->metrics, (size_t)s->grains.count * LOSS_METRICS_MAX, sizeof(double),
+                     "metrics"));
+    return memory_alloc(&step->per_grain, (size_t)s->order.grains, sizeof(double), "metrics");
+}
+
+void step_free(struct step *step)
+{
+    free(step->counts);
+    free(step->shared);
+    free(step->metrics);
+    free(step->per_grain);
+}
+
+// What backward's hook needs to know.
+struct hook {
+    struct reduce *reduce;
+    int worker;
+};
+
+static void push(void *context, size_t offset)
+{
+    struct hook *hook = context;
+    rehearsal_lap(offset);
+    reduce_push(hook->reduce, hook->worker, offset);
+    rehearsal_go_on();
+}
+
+// Of a rehearsal: the time of a grain passes, and its gradient goes into the sum.
+static enum status grain_play(struct step *step, double metrics[LOSS_METRICS_MAX])
+{
+    reduce_grain(step->s->reduce, 0);
+    for (size_t lap = 0; lap < rehearsal_n_laps(); lap++)
+        reduce_push(step->s->reduce, 0, rehearsal_play(lap));
+    memset(metrics, 0, LOSS_METRICS_MAX * sizeof *metrics);
+    return STATUS_OK;
+}
+
+// Once a step, because the weights have changed.
+static void prepare(struct session *s, int worker)
+{
+    if (rehearsal_is_playing()) {
+        rehearsal_play_prepare();
+        return;
+    }
+    rehearsal_go_on();
+    model_prepare(s->models[worker], s->params, profile_lane(s->profile, worker));
+    rehearsal_prepared();
+}
+
+// One grain: forward, loss, backward; its gradient goes into the sum as it becomes final.
+static enum status grain_run(struct step *step, int worker, double metrics[LOSS_METRICS_MAX])
+{
+    struct session *s = step->s;
+    struct laps *laps = profile_lane(s->profile, worker);
+    struct batch batch;
+    if (rehearsal_is_playing())
+        return grain_play(step, metrics);
+    rehearsal_grain();
+    struct hook hook = {s->reduce, worker};
+    float *grads = reduce_grain(s->reduce, worker);
+    enum status status = loader_next(s->loader, worker, &batch);
+    laps_mark(laps, profile_slot_at(s->profile, PROFILE_DATA));
+    if (status != STATUS_OK) {
+        reduce_push(s->reduce, worker, 0); // others wait for this sum; nobody will use it
+        return status;
+    }
+    ASSERT(batch.n == s->order.grain && batch.epoch == step->epoch && batch.step == step->at);
+    struct pass pass = {
+        .n = batch.n,
+        .is_training = true,
+        .params = s->params,
+        .grads = grads,
+        .seed = (uint64_t)s->recipe->train.seed,
+        .epoch = batch.epoch,
+        .row = batch.row,
+        .laps = laps,
+    };
+    struct model *model = s->models[worker];
+    model_forward(model, &pass, batch.x);
+    model_loss_eval(model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
+    model_backward(model, &pass, push, &hook);
+    return STATUS_OK;
+}
+
+// A worker's part of the step. A failed grain does not end it: the sum waits for all of them.
+static enum status worker_run(void *context, int worker)
+{
+    struct step *step = context;
+    struct session *s = step->s;
+    struct tree_run run = tree_run_part(s->grains, workers_count(s->workers), worker);
+    struct laps *laps = profile_lane(s->profile, worker);
+    enum status status = STATUS_OK;
+    if (worker > 0)
+        laps_mark(laps, profile_slot_at(s->profile, PROFILE_IDLE));
+    prepare(s, worker);
+    for (int g = run.first; g < run.first + run.count; g++) {
+        size_t place = (size_t)(g - s->grains.first) * LOSS_METRICS_MAX;
+        enum status one = grain_run(step, worker, step->metrics + place);
+        status = status == STATUS_OK ? one : status;
+    }
+    if (worker == 0) {
+        reduce_wait(s->reduce);
+        profile_sum_end(s->profile, reduce_began(s->reduce));
+    } else {
+        reduce_help(s->reduce, worker);
+        laps_mark(laps, profile_slot_at(s->profile, PROFILE_WAIT));
+    }
+    return status;
+}
+
+// Every rank's note and metrics reach all ranks.
+static void records_share(struct step *step, struct step_note note)
+{
+    const struct session *s = step->s;
+    size_t before = 0, width = (size_t)step->n_metrics * sizeof(double);
+    for (int r = 0; r < s->group->rank; r++)
+        before += step->counts[r];
+    char *own = step->shared + before;
+    memcpy(own, &note, sizeof note);
+    for (int g = 0; g < s->grains.count; g++)
+        memcpy(own + sizeof note + (size_t)g * width, step->metrics + (size_t)g * LOSS_METRICS_MAX,
+               width);
+    group_allgatherv(s->group, own, step->counts, step->shared);
+}
+
+// Metric m of all grains, in order.
+static void metric_collect(struct step *step, int m)
+{
+    const struct session *s = step->s;
+    const char *record = step->shared;
+    size_t width = (size_t)step->n_metrics * sizeof(double);
+    for (int r = 0, at = 0; r < s->group->size; record += step->counts[r], r++) {
+        size_t grains = (step->counts[r] - sizeof(struct step_note)) / width;
+        for (size_t g = 0; g < grains; g++, at++)
+            memcpy(&step->per_grain[at],
+                   record + sizeof(struct step_note) + g * width + (size_t)m * sizeof(double),
+                   sizeof(double));
+    }
+}
+
+// All ranks learn every grain's metrics and every rank's note; all decide alike.
+static enum status step_agree(struct step *step, enum status mine, struct step_news *news)
+{
+    const struct session *s = step->s;
+    bool is_bad = false;
+    records_share(step, (struct step_note){(int32_t)mine, signals_pending(), news->save_due, 0});
+    const char *record = step->shared;
+    news->signal = 0;
+    for (int r = 0; r < s->group->size; record += step->counts[r], r++) {
+        struct step_note note;
+        memcpy(&note, record, sizeof note);
+        is_bad = is_bad || note.status != STATUS_OK;
+        news->save_due = news->save_due || note.save_due;
+        news->signal = news->signal ? news->signal : note.signal;
+    }
+    if (is_bad)
+        return group_agree(s->group, mine);
+    for (int m = 0; m < step->n_metrics; m++) {
+        metric_collect(step, m);
+        news->sums[m] = tree_sum(step->per_grain, s->order.grains);
+        CHECK(m > 0 || isfinite(news->sums[m]), STATUS_NOT_FINITE,
+              "the loss is %s in step %llu (epoch %llu, step %llu of it): lower train.lr, "
+              "or set train.clip_norm",
+              isnan(news->sums[m]) ? "NaN" : "infinite", (unsigned long long)step->global + 1,
+              (unsigned long long)step->epoch + 1, (unsigned long long)step->at + 1);
+    }
+    return STATUS_OK;
+}
+
+enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t global,
+                     struct step_news *news)
+{
+    struct session *s = step->s;
+    step->epoch = epoch;
+    step->at = at;
+    step->global = global;
+    profile_step_begin(s->profile);
+    enum status status = workers_run(s->workers, worker_run, step);
+    TRY(step_agree(step, status, news));
+    profile_mark(s->profile, PROFILE_AGREE);
+    TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, global), global));
+    profile_step_end(s->profile);
+    return STATUS_OK;
+}
