@@ -144,25 +144,55 @@ static enum status start_mpi(int *argc, char ***argv)
     return STATUS_OK;
 }
 
-static enum status own_isa(enum isa *isa)
+static enum status own_isa(enum isa *isa, bool *has_bf16)
 {
     *isa = isa_detect();
+    *has_bf16 = isa_detect_bf16();
     const char *name = getenv("SW2_ISA");
     if (!name || !name[0])
         return STATUS_OK;
     enum isa wanted;
-    if (isa_from_name(name, &wanted) != STATUS_OK)
+    bool is_bf16_wanted;
+    if (isa_from_name(name, &wanted, &is_bf16_wanted) != STATUS_OK)
         return error_add(STATUS_USAGE, "from the environment variable SW2_ISA");
     if (wanted < *isa)
         *isa = wanted;
+    *has_bf16 = *has_bf16 && is_bf16_wanted;
     return STATUS_OK;
+}
+
+// Collective: bf16 is in force where all ranks have it; else all know the first that has not.
+static void agree_bf16(struct group *group, bool mine)
+{
+    int has = mine, missing = group->size;
+    const int *all = group->size > 1 ? self.codes : &has;
+    if (group->size > 1)
+        group_allgather(group, &has, sizeof has, self.codes);
+    for (int i = group->size; i-- > 0;)
+        missing = all[i] ? missing : i;
+    isa_forbid_bf16(NULL);
+    if (missing == group->size)
+        return;
+    char why[200] = "";
+    const char *name = getenv("SW2_ISA");
+    if (name && name[0] && isa_detect_bf16())
+        snprintf(why, sizeof why, "SW2_ISA is %s", name);
+    else
+        snprintf(why, sizeof why, "its CPU has %s%s", isa_name(isa_detect()),
+                 isa_detect() == ISA_AVX512 ? " without it" : " at most");
+    char text[256];
+    snprintf(text, sizeof text, "rank %d (%s): %s", group->rank, group->host, why);
+    if (group->size > 1)
+        group_broadcast(group, text, sizeof text, missing);
+    isa_forbid_bf16(text);
 }
 
 // The lowest instruction set of all ranks is in force on all.
 static enum status agree_isa(struct group *group)
 {
     enum isa mine;
-    enum status status = own_isa(&mine);
+    bool has_bf16;
+    enum status status = own_isa(&mine, &has_bf16);
     TRY(group_agree(group, status));
     int code = (int)mine, lowest = code, highest = code;
     if (group->size > 1)
@@ -172,6 +202,7 @@ static enum status agree_isa(struct group *group)
         highest = self.codes[i] > highest ? self.codes[i] : highest;
     }
     isa_set((enum isa)lowest);
+    agree_bf16(group, has_bf16);
     if (lowest != highest)
         log_warn("ranks have different instruction sets (%s to %s): all use %s",
                  isa_name((enum isa)lowest), isa_name((enum isa)highest),

@@ -3,6 +3,7 @@
 // and by whoever plans kernels.
 #include "comm/isa.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -12,6 +13,7 @@
 static const char *const names[] = {"base", "avx2", "avx512"};
 static enum isa current;
 static int is_set;
+static char forbidden[256]; // why bf16 is, or empty
 
 #if defined(__x86_64__)
 // What the compiler's built-in names do not cover on all compilers: MOVBE, F16C and LZCNT.
@@ -41,6 +43,34 @@ enum isa isa_detect(void)
 #endif
 }
 
+bool isa_detect_bf16(void)
+{
+#if defined(__x86_64__)
+    static int has = -1; // once: CPUID is slow under a hypervisor
+    unsigned a, b, c, d;
+    if (has < 0)
+        has =
+            isa_detect() == ISA_AVX512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5);
+    return has;
+#else
+    return false;
+#endif
+}
+
+const char *isa_bf16_missing(void)
+{
+    if (forbidden[0])
+        return forbidden;
+    static const char *const at_most[] = {"this CPU has base at most", "this CPU has avx2 at most",
+                                          "this CPU has avx512 without it"};
+    return isa_detect_bf16() && isa_current() == ISA_AVX512 ? NULL : at_most[isa_current()];
+}
+
+void isa_forbid_bf16(const char *why)
+{
+    snprintf(forbidden, sizeof forbidden, "%s", why ? why : "");
+}
+
 enum isa isa_current(void)
 {
     if (!is_set) // once: CPUID is slow where a hypervisor traps it, and kernels ask at every call
@@ -60,13 +90,21 @@ const char *isa_name(enum isa isa)
     return names[isa];
 }
 
-enum status isa_from_name(const char *name, enum isa *out)
+enum status isa_from_name(const char *name, enum isa *out, bool *has_bf16)
 {
+    *has_bf16 = strcmp(name, "avx512_bf16") == 0;
+    if (*has_bf16) {
+        *out = ISA_AVX512;
+        return STATUS_OK;
+    }
     for (int i = 0; i <= ISA_AVX512; i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = (enum isa)i;
             return STATUS_OK;
         }
     }
-    FAIL(STATUS_USAGE, "unknown instruction set '%s', expected base, avx2 or avx512", name);
+    FAIL(STATUS_USAGE,
+         "unknown instruction set '%s', expected base, avx2, avx512 or "
+         "avx512_bf16",
+         name);
 }

@@ -65,6 +65,13 @@ bad 2 'grains: 6 is not a power of two.*4 and 8' "$train" -o train.grains=6
 bad 2 'batch: 4 samples cannot be cut into 8 grains' "$train" -o train.batch=4
 bad 2 'warmup of 20 epochs.*epochs: 15' "$train" -o train.warmup=20
 bad 2 'nesterov is an option of optimizer: sgd' "$train" -o train.optimizer=lars
+bad 2 'precision: bf16 .*precision: fp32' env SW2_ISA=avx2 "$train" -o train.precision=bf16
+if "$train" digits --plan -o train.precision=bf16 >/dev/null 2>&1; then
+    # shellcheck disable=SC2016
+    one_without='[ "${OMPI_COMM_WORLD_RANK:-1}" = 1 ] && export SW2_ISA=avx512; exec "$0" "$@"'
+    bad 2 'precision: bf16 .*rank [01] (.*): SW2_ISA is avx512.*precision: fp32' \
+        bash -c "$one_without" "$train" digits -o train.precision=bf16
+fi
 bad 2 'too few for one step' "$train" digits -o train.batch=8192
 
 # The recipe's text: the line is named.

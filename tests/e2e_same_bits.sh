@@ -106,6 +106,22 @@ same clip "$few_ranks" 2 fashion "${grey[@]}" -o train.steps=40 -o train.clip_no
     -o train.ema=0.95 -o train.decoupled=true -o train.decay_all=true
 SW2_ISA=base same base "$few_ranks" 2 digits -o train.epochs=2
 
+# Operands in bf16, where the machine has it; odd grains too (24 = 8 grains x 3).
+has_bf16=
+bf16=(-o train.precision=bf16)
+if "$train" digits --plan "${bf16[@]}" >/dev/null 2>&1; then
+    has_bf16=1
+    same bf16 "$all_ranks" 2 digits -o train.epochs=2 "${bf16[@]}"
+    same bf16_zoo "$few_ranks" 3 zoo.yaml "${bf16[@]}"
+    if [ -z "$quick" ]; then
+        same bf16_mnist "$few_ranks" 2 mnist "${grey[@]}" -o train.steps=45 "${bf16[@]}"
+        same bf16_cifar10 "$few_ranks" 2 cifar10 "${colour[@]}" -o train.steps=9 "${bf16[@]}" \
+            -o train.batch=24
+    fi
+else
+    echo "bf16: skipped, this machine has no AVX512_BF16"
+fi
+
 # Buckets: compared with the first run of mnist, whose recipe differs in nothing else.
 for kib in 1 4 64 4096; do
     for n in ${few_ranks% *}; do
@@ -128,4 +144,5 @@ different seed2 digits.1
 run grains4 3 digits -o train.epochs=2 -o train.grains=4
 different grains4 digits.1
 different base.1 digits.1
+[ -z "$has_bf16" ] || different bf16.1 digits.1
 echo "$n_runs runs compared"

@@ -92,10 +92,11 @@ static enum status step_show(struct loop *l)
 }
 
 // What changes bits beside the recipe and the data: instruction set and inner kernel.
-static const char *kernels_name(void)
+static const char *kernels_name(const struct train_config *train)
 {
     static char text[192];
-    snprintf(text, sizeof text, "%s, %s", isa_name(isa_current()), gemm_backend_name());
+    snprintf(text, sizeof text, "%s%s, %s", isa_name(isa_current()),
+             train->precision == TRAIN_PRECISION_BF16 ? "_bf16" : "", gemm_backend_name());
     return text;
 }
 
@@ -107,7 +108,7 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .next_epoch = is_end ? l->epoch + 1 : l->epoch,
         .next_step = is_end ? 0 : l->step,
         .global_step = l->global,
-        .isa = kernels_name(),
+        .isa = kernels_name(&s->recipe->train),
         .versions = "sw2 " SW2_VERSION,
         .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
         .has_best = l->has_best,
@@ -286,7 +287,7 @@ static enum status resume(struct loop *l)
         .recipe = s->recipe->resolved,
         .train = dataset_fingerprint(s->train_set),
         .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
-        .isa = kernels_name(),
+        .isa = kernels_name(&s->recipe->train),
         .force = config->force,
     };
     enum status status = checkpoint_check(file, &expect);

@@ -6,11 +6,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "comm/isa.h"
 #include "comm/memory.h"
 #include "models/kernels/conv_private.h"
 
 // The first that suits serves the layer; the last suits always.
-static const struct conv_method *const methods[] = {&conv_depthwise, &conv_direct};
+static const struct conv_method *const methods[] = {&conv_depthwise, &conv_bf16, &conv_direct};
 
 static const struct conv_method *method_choose(const struct conv_shape *shape, struct shape x,
                                                size_t n, const struct conv_mode *mode)
@@ -23,8 +24,16 @@ static const struct conv_method *method_choose(const struct conv_shape *shape, s
 
 enum status conv_mode_check(const struct conv_mode *mode)
 {
-    CHECK(!mode->bf16, STATUS_USAGE,
-          "precision: %s is not in this version of the program, expected precision: fp32", "bf16");
+    if (!mode->bf16)
+        return STATUS_OK;
+    CHECK(conv_bf16_is_built, STATUS_USAGE,
+          "precision: bf16 is not in this build of the program (its compiler has no AVX512_BF16): "
+          "set precision: %s",
+          "fp32");
+    CHECK(!isa_bf16_missing(), STATUS_USAGE,
+          "precision: bf16 needs AVX512_BF16 on every rank; %s: set precision: fp32 "
+          "(-o train.precision=fp32)",
+          isa_bf16_missing());
     return STATUS_OK;
 }
 
