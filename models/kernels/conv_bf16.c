@@ -73,13 +73,15 @@ static void chunks_plan(struct bf16_sizes *s, const struct conv_shape *shape, st
                         size_t n)
 {
     const size_t k = shape->out, weights = shape->kernel_h * shape->kernel_w * x.c * k * 2;
-    const size_t most = weights > 512 * 1024 ? 1024 * 1024 : 256 * 1024;
+    const bool is_large = weights > 512 * 1024;
+    const size_t most = is_large ? 1024 * 1024 : 64 * 1024;
     size_t x_row = s->x_columns.count * x.c, dy_row = s->dy_columns.count * k;
     s->forward = chunk_of(most, n, s->y.h, s->stride_h * x_row * 2, s->x_rows.count, 1);
     s->data = chunk_of(most, n, s->phase_rows, dy_row * 2, s->dy_rows.count, 1);
     size_t both = s->stride_h * x_row * 4 + s->y.w * bf16_round(k) * 4;
     size_t least = (128 + s->y.w - 1) / s->y.w; // positions that one tile of dw sums over
-    s->weights = chunk_of(2 * most, (n + 1) / 2, s->y.h, both, s->x_rows.count, least);
+    s->weights =
+        chunk_of(is_large ? 2 * most : 4 * most, (n + 1) / 2, s->y.h, both, s->x_rows.count, least);
     size_t tail_x = BF16_OVERHANG * s->stride_w * x.c + 64, tail_dy = BF16_OVERHANG * k + 64;
     size_t forward = copy_elements(&s->forward, s->stride_h, s->x_rows.count, x_row) + tail_x;
     size_t data = copy_elements(&s->data, 1, s->dy_rows.count, dy_row) + tail_dy;

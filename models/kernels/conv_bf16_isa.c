@@ -19,67 +19,96 @@ TEMPLATE __m512bh pairs_load(const uint16_t *at)
     return (__m512bh)_mm512_loadu_si512(at);
 }
 
+// The first n of a vector.
+TEMPLATE __mmask16 part_of(size_t n)
+{
+    return n < BF16_VECTOR ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff;
+}
+
 // The last vector of a block may be part of one.
 TEMPLATE __mmask16 mask_of(size_t width)
 {
-    size_t part = (width - 1) % BF16_VECTOR + 1;
-    return (__mmask16)((1u << part) - 1);
+    return part_of((width - 1) % BF16_VECTOR + 1);
 }
 
 // ---- forward and backward data ----
 
 // Groups of G pixels next to each other in a row; the last of a row may be partial.
 struct cursor {
-    size_t image, row, column;
+    size_t row, column;
+    const uint16_t *x, *x_row, *x_image;
+    float *y, *y_row, *y_image;
 };
 
-TEMPLATE struct cursor cursor_at(const struct bf16_grid *grid, size_t group, size_t G)
+TEMPLATE struct cursor cursor_at(const struct bf16_product *p)
 {
-    size_t a_row = (grid->columns + G - 1) / G;
-    size_t row = group / a_row;
-    return (struct cursor){row / grid->rows, row % grid->rows, group % a_row * G};
+    return (struct cursor){0, 0, p->x, p->x, p->x, p->y, p->y, p->y};
 }
 
-TEMPLATE void cursor_next(const struct bf16_grid *grid, struct cursor *at, size_t G)
+TEMPLATE void cursor_next(const struct bf16_grid *g, struct cursor *at, size_t G)
 {
     at->column += G;
-    if (at->column < grid->columns)
+    at->x += G * g->x_column;
+    at->y += G * g->y_column;
+    if (at->column < g->columns)
         return;
     at->column = 0;
-    if (++at->row < grid->rows)
-        return;
-    at->row = 0;
-    at->image++;
+    at->x_row += g->x_row;
+    at->y_row += g->y_row;
+    if (++at->row == g->rows) {
+        at->row = 0;
+        at->x_row = at->x_image += g->x_image;
+        at->y_row = at->y_image += g->y_image;
+    }
+    at->x = at->x_row;
+    at->y = at->y_row;
 }
 
-struct place {
-    const uint16_t *x;
-    float *y;
-    size_t count; // pixels of the group that exist; 0: a repeated group, not stored
+// N groups.
+struct places {
+    const uint16_t *x[8];
+    float *y[8];
+    size_t count[8]; // pixels of the group that exist; 0: a repeated group, not stored
+    bool is_whole;   // all of them
 };
 
-TEMPLATE struct place place_of(const struct bf16_product *p, const struct cursor *at, size_t G)
+TEMPLATE void product_store(int V, int N, int G, const struct bf16_product *p,
+                            const struct places *at, const __m512 sum[])
 {
-    const struct bf16_grid *g = p->grid;
-    size_t left = g->columns - at->column;
-    return (struct place){
-        p->x + at->image * g->x_image + at->row * g->x_row + at->column * g->x_column,
-        p->y + at->image * g->y_image + at->row * g->y_row + at->column * g->y_column,
-        left < G ? left : G};
+    const size_t step = p->grid->y_column;
+    if (at->is_whole && !p->beta && p->width == (size_t)V * BF16_VECTOR) {
+        UNROLL for (int i = 0; i < N * G; i++) UNROLL for (int v = 0; v < V; v++)
+            _mm512_storeu_ps(at->y[i / G] + (size_t)(i % G) * step + v * 16, sum[i * V + v]);
+        return;
+    }
+    const __mmask16 mask = mask_of(p->width);
+    UNROLL for (int i = 0; i < N * G; i++)
+    {
+        if ((size_t)(i % G) >= at->count[i / G])
+            continue;
+        float *y = at->y[i / G] + (size_t)(i % G) * step;
+        UNROLL for (int v = 0; v < V; v++)
+        {
+            __mmask16 m = v == V - 1 ? mask : (__mmask16)0xffff;
+            __m512 s = sum[i * V + v];
+            if (p->beta)
+                s = _mm512_add_ps(s, _mm512_maskz_loadu_ps(m, y + v * 16));
+            _mm512_mask_storeu_ps(y + v * 16, m, s);
+        }
+    }
 }
 
 // N groups of G pixels, V vectors of channels out.
 TEMPLATE void product_block(int V, int N, int G, const struct bf16_product *p,
-                            const struct place place[])
+                            const struct places *at)
 {
-    const size_t step = p->grid->x_column, y_step = p->grid->y_column;
-    const __mmask16 mask = mask_of(p->width);
+    const size_t step = p->grid->x_column;
     __m512 sum[24];
     UNROLL for (int i = 0; i < V * N * G; i++) sum[i] = _mm512_setzero_ps();
     const uint16_t *w = p->w;
     for (size_t r = 0; r < p->n_runs; r++) {
         const uint16_t *x[8];
-        UNROLL for (int i = 0; i < N; i++) x[i] = place[i].x + p->runs[r].at;
+        UNROLL for (int i = 0; i < N; i++) x[i] = at->x[i] + p->runs[r].at;
         const size_t pairs = bf16_pairs(&p->runs[r]);
         for (size_t c = 0; c < pairs; c++) {
             __m512bh a[4];
@@ -93,51 +122,46 @@ TEMPLATE void product_block(int V, int N, int G, const struct bf16_product *p,
             }
         }
     }
-    UNROLL for (int i = 0; i < N * G; i++)
-    {
-        if ((size_t)(i % G) >= place[i / G].count)
-            continue;
-        float *y = place[i / G].y + (size_t)(i % G) * y_step;
-        UNROLL for (int v = 0; v < V; v++)
-        {
-            __mmask16 m = v == V - 1 ? mask : (__mmask16)0xffff;
-            __m512 s = sum[i * V + v];
-            if (p->beta)
-                s = _mm512_add_ps(s, _mm512_maskz_loadu_ps(m, y + v * 16));
-            _mm512_mask_storeu_ps(y + v * 16, m, s);
-        }
-    }
+    product_store(V, N, G, p, at, sum);
 }
 
-// Groups [first, last), N at a time; fewer are made up by repeating the last.
-TEMPLATE size_t product_some(int V, int N, int G, const struct bf16_product *p, struct cursor *at,
-                             size_t first, size_t last)
+// At most `left` groups, N at a time; fewer are made up by repeating the last.
+TEMPLATE void product_some(int V, int N, int G, const struct bf16_product *p, struct cursor *at,
+                           size_t left)
 {
-    struct place place[8];
-    for (size_t i = 0; i < (size_t)N; i++) {
-        if (first + i >= last) {
-            place[i] = place[i - 1];
-            place[i].count = 0;
-            continue;
+    struct places places = {.is_whole = true};
+    UNROLL for (int i = 0; i < N; i++)
+    {
+        if ((size_t)i >= left) {
+            places.x[i] = places.x[i - 1];
+            places.y[i] = places.y[i - 1];
+            places.count[i] = 0;
+        } else {
+            size_t count = p->grid->columns - at->column;
+            places.x[i] = at->x;
+            places.y[i] = at->y;
+            places.count[i] = count < (size_t)G ? count : (size_t)G;
+            cursor_next(p->grid, at, (size_t)G);
         }
-        place[i] = place_of(p, at, (size_t)G);
-        cursor_next(p->grid, at, (size_t)G);
+        places.is_whole = places.is_whole && places.count[i] == (size_t)G;
     }
-    product_block(V, N, G, p, place);
-    return first + (size_t)N;
+    product_block(V, N, G, p, &places);
 }
 
 // Blocks of N groups, and where that wastes less, of M < N.
-TEMPLATE void product_all(int V, int N, int M, int G, const struct bf16_product *p, size_t first,
-                          size_t last)
+TEMPLATE void product_all(int V, int N, int M, int G, const struct bf16_product *p)
 {
-    struct cursor at = cursor_at(p->grid, first, (size_t)G);
-    while (first < last) {
-        size_t left = last - first;
-        if (left <= (size_t)M || (left > (size_t)N && left <= (size_t)(2 * M)))
-            first = product_some(V, M, G, p, &at, first, last);
-        else
-            first = product_some(V, N, G, p, &at, first, last);
+    const struct bf16_grid *g = p->grid;
+    struct cursor at = cursor_at(p);
+    size_t left = g->images * g->rows * ((g->columns + (size_t)G - 1) / (size_t)G);
+    while (left > 0) {
+        if (left <= (size_t)M || (left > (size_t)N && left <= (size_t)(2 * M))) {
+            product_some(V, M, G, p, &at, left);
+            left -= left < (size_t)M ? left : (size_t)M;
+        } else {
+            product_some(V, N, G, p, &at, left);
+            left -= left < (size_t)N ? left : (size_t)N;
+        }
     }
 }
 
@@ -146,31 +170,20 @@ static size_t vectors_of(size_t width)
     return (width + BF16_VECTOR - 1) / BF16_VECTOR;
 }
 
-static size_t group_of(size_t width)
-{
-    return vectors_of(width) == 1 ? 4 : vectors_of(width) == 2 ? 2 : 1;
-}
-
-size_t bf16_groups(const struct bf16_grid *grid, size_t width)
-{
-    size_t G = group_of(width);
-    return grid->images * grid->rows * ((grid->columns + G - 1) / G);
-}
-
-void bf16_multiply(const struct bf16_product *p, size_t first, size_t last)
+void bf16_multiply(const struct bf16_product *p)
 {
     switch (vectors_of(p->width)) {
     case 1:
-        product_all(1, 4, 2, 4, p, first, last);
+        product_all(1, 4, 2, 4, p);
         break;
     case 2:
-        product_all(2, 6, 4, 2, p, first, last);
+        product_all(2, 6, 4, 2, p);
         break;
     case 3:
-        product_all(3, 8, 4, 1, p, first, last);
+        product_all(3, 8, 4, 1, p);
         break;
     default:
-        product_all(4, 6, 4, 1, p, first, last);
+        product_all(4, 6, 4, 1, p);
     }
 }
 
@@ -256,7 +269,7 @@ void bf16_convert(const float *from, uint16_t *to, size_t n)
         _mm512_storeu_si512(to + i, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + i + 16),
                                                                  _mm512_loadu_ps(from + i)));
     for (; i < n; i += 16) {
-        __mmask16 m = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
+        __mmask16 m = part_of(n - i);
         _mm256_mask_storeu_epi16(to + i, m,
                                  (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(m, from + i)));
     }
@@ -272,12 +285,16 @@ TEMPLATE __m512i pairs_make(__m512 a, __m512 b)
 
 void bf16_interleave(const float *a, const float *b, uint16_t *to, size_t n)
 {
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 m = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
-        __m512 first = _mm512_maskz_loadu_ps(m, a + i);
-        __m512 second = b ? _mm512_maskz_loadu_ps(m, b + i) : _mm512_setzero_ps();
-        _mm512_mask_storeu_epi32(to + 2 * i, m, pairs_make(first, second));
-    }
+    const __m512 zero = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_si512(to + 2 * i,
+                            pairs_make(_mm512_loadu_ps(a + i), b ? _mm512_loadu_ps(b + i) : zero));
+    if (i == n)
+        return;
+    __mmask16 m = part_of(n - i);
+    __m512 second = b ? _mm512_maskz_loadu_ps(m, b + i) : zero;
+    _mm512_mask_storeu_epi32(to + 2 * i, m, pairs_make(_mm512_maskz_loadu_ps(m, a + i), second));
 }
 
 void bf16_gather(const float *a, const float *b, size_t ld, size_t n, uint16_t *to)
@@ -286,7 +303,7 @@ void bf16_gather(const float *a, const float *b, size_t ld, size_t n, uint16_t *
         _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
                            _mm512_set1_epi32((int)ld));
     const __m512 zero = _mm512_setzero_ps();
-    __mmask16 m = (__mmask16)((1u << n) - 1);
+    __mmask16 m = part_of(n);
     __m512 first = _mm512_mask_i32gather_ps(zero, m, at, a, 4);
     __m512 second = b ? _mm512_mask_i32gather_ps(zero, m, at, b, 4) : zero;
     _mm512_storeu_si512(to, pairs_make(first, second));

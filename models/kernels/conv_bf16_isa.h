@@ -33,8 +33,8 @@ struct bf16_grid {
     size_t y_image, y_row, y_column;
 };
 
-// y[pixel][0 .. width) = beta y + sum over runs and pairs of x[pixel + at ..] w. w: for each run
-// and pair `width` (rounded up to BF16_VECTOR) pairs. first, last: groups of pixels (bf16_groups).
+// y[pixel][0 .. width) = beta y + sum over runs and pairs of x[pixel + at ..] w, of all
+// pixels. w: for each run and pair `width` (rounded up to BF16_VECTOR) pairs.
 struct bf16_product {
     const struct bf16_grid *grid;
     const uint16_t *x, *w;
@@ -54,8 +54,7 @@ struct bf16_outer {
     bool beta;
 };
 
-size_t bf16_groups(const struct bf16_grid *grid, size_t width);
-void bf16_multiply(const struct bf16_product *product, size_t first, size_t last);
+void bf16_multiply(const struct bf16_product *product);
 void bf16_multiply_outer(const struct bf16_outer *outer);
 
 // to[i] = bf16(from[i]), round to nearest even.

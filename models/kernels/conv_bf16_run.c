@@ -163,7 +163,7 @@ static void multiply_blocks(const struct bf16_pass *pass, const struct bf16_grid
                                        .width = bf16_width(channels, k),
                                        .y = y + k,
                                        .beta = beta};
-        bf16_multiply(&product, 0, bf16_groups(grid, product.width));
+        bf16_multiply(&product);
     }
 }
 
