@@ -91,6 +91,12 @@ size_t conv_work_floats(const struct conv_shape *shape, struct shape x, size_t n
     return method->work_floats ? method->work_floats(shape, x, n) : 0;
 }
 
+bool conv_pads_itself(const struct conv_shape *shape, struct shape x, size_t n,
+                      const struct conv_mode *mode)
+{
+    return method_choose(shape, x, n, mode)->pads_itself;
+}
+
 const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
                              const struct conv_mode *mode)
 {

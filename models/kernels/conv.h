@@ -38,6 +38,9 @@ size_t conv_keep_floats(const struct conv_shape *shape, struct shape x, size_t n
                         const struct conv_mode *mode);
 size_t conv_work_floats(const struct conv_shape *shape, struct shape x, size_t n,
                         const struct conv_mode *mode);
+// The method that serves it reads no halos: x and dy need none. Pure.
+bool conv_pads_itself(const struct conv_shape *shape, struct shape x, size_t n,
+                      const struct conv_mode *mode);
 // "direct", "depthwise": the method that serves it.
 const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
                              const struct conv_mode *mode);

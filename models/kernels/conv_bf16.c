@@ -239,6 +239,7 @@ const bool conv_bf16_is_built = true;
 
 const struct conv_method conv_bf16 = {
     .name = "bf16",
+    .pads_itself = true,
     .suits = suits,
     .keep_floats = keep_floats,
     .work_floats = work_floats,

@@ -14,6 +14,7 @@
 
 struct conv_method {
     const char *name;
+    bool pads_itself; // reads no halo of x and dy: forward and backward data copy what they read
     // Serves this convolution of grains of n samples. Fixed: from shapes and mode only. Pure.
     bool (*suits)(const struct conv_shape *shape, struct shape x, size_t n,
                   const struct conv_mode *mode);

@@ -9,8 +9,9 @@ void convolve_declare(struct layer *layer, const struct conv_shape *s, bool has_
     const struct tensor *x = &layer->x[0];
     struct shape in = tensor_shape(x), out = conv_output(s, in);
     layer->y = tensor_of(x->n, out, 0, 0);
-    size_t x_halo[2], dy_halo[2];
-    conv_halos(s, in, out, x_halo, dy_halo);
+    size_t x_halo[2] = {0, 0}, dy_halo[2] = {0, 0};
+    if (!conv_pads_itself(s, in, x->n, &layer->mode))
+        conv_halos(s, in, out, x_halo, dy_halo);
     layer->x_halo_h[0] = x_halo[0];
     layer->x_halo_w[0] = x_halo[1];
     layer->dy_halo_h = dy_halo[0];
