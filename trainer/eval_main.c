@@ -86,7 +86,7 @@ static enum status model_open(struct evaluation *e)
         .loss = e->recipe.loss,
         .input = session_input(e->dataset),
         .target = session_target(e->dataset),
-        .mode = train_config_mode(&e->recipe.train),
+        .mode = train_config_mode_inference(&e->recipe.train),
         .grain = (size_t)e->args->chunk,
     };
     TRY(model_init(&e->model, &config));

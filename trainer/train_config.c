@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "comm/isa.h"
+#include "comm/log.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedules.h"
 #include "trainer/tta.h"
@@ -191,6 +193,18 @@ struct model_mode train_config_mode(const struct train_config *c)
     return (struct model_mode){.winograd = c->winograd == TRAIN_WINOGRAD_AUTO,
                                .bf16 = c->precision == TRAIN_PRECISION_BF16,
                                .recompute = c->recompute == TRAIN_RECOMPUTE_ON};
+}
+
+struct model_mode train_config_mode_inference(const struct train_config *c)
+{
+    struct model_mode mode = train_config_mode(c);
+    struct conv_mode conv = {.bf16 = mode.bf16};
+    if (conv_mode_check(&conv) != STATUS_OK) {
+        log_warn("trained with precision: bf16, which needs AVX512_BF16 (%s): inferring in fp32",
+                 isa_bf16_missing() ? isa_bf16_missing() : "this build has none");
+        mode.bf16 = false;
+    }
+    return mode;
 }
 
 struct update_config train_config_update(const struct train_config *c)

@@ -65,6 +65,9 @@ enum status train_config_read(struct yaml *yaml, const struct yaml_node *map,
                               struct train_config *out);
 
 struct model_mode train_config_mode(const struct train_config *config);
+// For programs that only infer: where this machine or build has no bf16 they go on in fp32 and warn
+// (weights are fp32 either way).
+struct model_mode train_config_mode_inference(const struct train_config *config);
 struct update_config train_config_update(const struct train_config *config);
 
 // Steps of the whole run; steps_per_epoch: order.steps. Local, pure, at least 1.

@@ -41,7 +41,7 @@ static enum status model_make(struct trained *t, const struct trained_config *co
         .loss = t->recipe.loss,
         .input = {t->input.h, t->input.w, t->input.c},
         .target = {meta->target_is_class, meta->target_count, meta->target_classes},
-        .mode = train_config_mode(&t->recipe.train),
+        .mode = train_config_mode_inference(&t->recipe.train),
         .grain = config->chunk,
         .input_gradient = config->input_gradient,
     };
