@@ -71,7 +71,7 @@ echo "the same report at 1 2 3 5 8 ranks, loss $(value report.1 loss)"
 
 # Trained in bf16: evaluated in it where the machine can, else in fp32 with a warning.
 if "$train" digits --plan -o train.precision=bf16 >/dev/null 2>&1; then
-    must at 1 "$train" digits -o train.epochs=1 -o train.precision=bf16 --out bf16 -q
+    must at 1 "$train" digits -o train.epochs=2 -o train.precision=bf16 --out bf16 -q
     at 3 "$evaluate" bf16/checkpoints --json - >report.bf16
     SW2_ISA=avx2 at 3 "$evaluate" bf16/checkpoints --json - >report.fp32 2>warning
     grep -q 'warning: trained with precision: bf16.*SW2_ISA is avx2.*fp32' warning &&
