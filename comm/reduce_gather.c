@@ -20,14 +20,14 @@ static MPI_Request *next_request(struct messages *m, size_t b)
 void reduce_receive(struct messages *m, size_t b, int slot, float *at, size_t floats, int from)
 {
     if (floats > 0)
-        MPI_CHECK(m, MPI_Irecv, at, reduce_blocks(floats), m->block, from, tag_of(m, b, slot),
+        MPI_CHECK(m, MPI_Irecv, at, reduce_narrow(floats), MPI_FLOAT, from, tag_of(m, b, slot),
                   m->comm, next_request(m, b));
 }
 
 void reduce_send(struct messages *m, size_t b, int slot, const float *at, size_t floats, int to)
 {
     if (floats > 0)
-        MPI_CHECK(m, MPI_Isend, at, reduce_blocks(floats), m->block, to, tag_of(m, b, slot),
+        MPI_CHECK(m, MPI_Isend, at, reduce_narrow(floats), MPI_FLOAT, to, tag_of(m, b, slot),
                   m->comm, next_request(m, b));
 }
 

@@ -139,6 +139,8 @@ enum status reduce_check_limits(const struct reduce_plan *plan, int largest_tag)
     CHECK(plan->n / SPAN_BLOCK <= INT_MAX, STATUS_USAGE,
           "a vector of %zu floats is more than this reduction can carry", plan->n);
     size_t most = (size_t)INT_MAX;
+    CHECK(plan->bucket <= most || plan->size == 1, STATUS_USAGE,
+          "buckets of %zu floats are more than MPI can count; use smaller ones", plan->bucket);
     CHECK(plan->n_requests == 0 || plan->n_buckets <= most / plan->n_requests, STATUS_USAGE,
           "%zu buckets of %zu messages are more than MPI can count; use larger buckets",
           plan->n_buckets, plan->n_requests);
