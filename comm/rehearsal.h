@@ -85,6 +85,13 @@ static inline void rehearsal_go_on(void) {}
 
 static inline void rehearsal_prepared(void) {}
 
+static inline void rehearsal_updated(void) {}
+
+static inline void rehearsal_play_update(double share)
+{
+    (void)share;
+}
+
 static inline enum status rehearsal_save(void)
 {
     return STATUS_OK;
