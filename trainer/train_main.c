@@ -133,6 +133,8 @@ static enum status train(struct session *session, const struct args *args)
     if (status != STATUS_OK && status != STATUS_STOPPED)
         return status;
     enum status shown = profile_finish(session->profile, &folder);
+    if (status == STATUS_OK && shown == STATUS_OK)
+        shown = plan_show_measured(session);
     return status == STATUS_OK ? shown : status;
 }
 
