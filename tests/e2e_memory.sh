@@ -36,6 +36,10 @@ for ranks in 1 2; do
 done
 planned 1 imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/test \
     -o train.batch=8 -o train.grains=2 -o train.steps=1 -o train.recompute=on
+planned 4 imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/test \
+    -o train.batch=4 -o train.grains=4 -o train.steps=1
+planned 1 imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/test \
+    -o train.batch=8 -o train.grains=4 -o train.steps=1 -o train.threads=2
 # The plan alone says the same.
 must "$train" imagenet_resnet18 --plan -o data.train=224.h5:/train -o data.test=224.h5:/test \
     -o train.batch=8 -o train.grains=2 -o train.steps=1 -o train.recompute=on -o train.warmup=0

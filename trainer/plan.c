@@ -8,6 +8,7 @@
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "comm/shared.h"
 #include "models/kernels/gemm.h"
 #include "trainer/optimizer.h"
 #include "trainer/progress.h"
@@ -48,7 +49,7 @@ static struct loader_config loader_of(const struct session *s)
 // 14 to 480 saved tensors.
 static size_t saving_bytes(const struct session *s)
 {
-    const size_t once = (size_t)1 << 20, a_tensor = (size_t)14 << 10;
+    const size_t once = (size_t)1 << 19, a_tensor = (size_t)14 << 10;
     return s->group->rank == 0 ? once + a_tensor * s->n_list * (1 + state_vectors(s)) : 0;
 }
 
@@ -65,7 +66,7 @@ struct plan_memory plan_memory(const struct session *s)
         .work = threads * model.work,
         .weights = s->n * sizeof(float) * (train->ema > 0 ? 2 : 1),
         .sums = reduce_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
-                             (size_t)train->bucket_kib << 10),
+                             (size_t)train->bucket_kib << 10, shared_is_wanted(s->group)),
         .state = update_bytes(&update, s->n, s->n_list, s->group->size),
         .data = loader_bytes(&loader) + dataset_cache_bytes(s->train_set),
         .base = s->base_bytes + saving_bytes(s),
@@ -77,7 +78,12 @@ struct plan_memory plan_memory(const struct session *s)
     const struct tensor *y = model_output(s->model);
     m.data += threads * tta_bytes((enum tta_kind)train->tta, session_input(s->train_set),
                                   y->h * y->w * y->c, s->test_set ? s->order.grain : 0);
-    m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data + m.base;
+    if (shared_is_wanted(s->group))
+        m.shared =
+            reduce_shared_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
+                                (size_t)train->bucket_kib << 10, state_vectors(s) > 0);
+    m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data +
+              m.base + m.shared;
     m.total = m.total > s->base_peak ? m.total : s->base_peak;
     return m;
 }
@@ -161,14 +167,15 @@ static void data_show(const struct session *s)
 static void memory_show(const struct session *s)
 {
     struct plan_memory m = plan_memory(s);
-    char t[9][32];
+    char t[10][32];
     log_line("memory a rank: %s: activations %s, their gradients %s, weights %s, packed weights "
-             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s",
+             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s%s%s",
              plan_bytes_text((double)m.total, t[0]), plan_bytes_text((double)m.activations, t[1]),
              plan_bytes_text((double)m.gradients, t[2]), plan_bytes_text((double)m.weights, t[3]),
              plan_bytes_text((double)m.work, t[4]), plan_bytes_text((double)m.sums, t[5]),
              plan_bytes_text((double)m.state, t[6]), plan_bytes_text((double)m.data, t[7]),
-             plan_bytes_text((double)m.base, t[8]));
+             plan_bytes_text((double)m.base, t[8]), m.shared > 0 ? ", read of other ranks " : "",
+             m.shared > 0 ? plan_bytes_text((double)m.shared, t[9]) : "");
     double read =
         (double)s->grains.count * (double)s->order.grain * (double)dataset_row_bytes(s->train_set);
     double sent = (double)reduce_sent_bytes(s->n, s->order.grains, s->group->size, s->group->rank);
@@ -235,13 +242,14 @@ static enum status memory_check(const struct session *s)
     double available = number_from("/proc/meminfo", "MemAvailable:");
     double limit = number_from("/sys/fs/cgroup/memory.max", NULL);
     double most = limit > 0 && (available == 0 || limit < available) ? limit : available;
-    double needed = (double)plan_memory(s).total * s->group->local_size;
+    struct plan_memory m = plan_memory(s);
+    double needed = (double)(m.total - m.shared) * s->group->local_size;
     char a[32], b[32], c[32];
     CHECK(most == 0 || needed <= most, STATUS_ERROR,
           "%d rank%s on this host need %s, it has %s: one grain's activations take %s a rank; "
           "use more grains (train.grains) or a smaller train.batch",
           s->group->local_size, s->group->local_size > 1 ? "s" : "", plan_bytes_text(needed, a),
-          plan_bytes_text(most, b), plan_bytes_text((double)plan_memory(s).activations, c));
+          plan_bytes_text(most, b), plan_bytes_text((double)m.activations, c));
     return STATUS_OK;
 }
 

@@ -15,6 +15,7 @@ struct plan_memory {
     size_t state;                        // the optimiser's slices
     size_t data;                         // prefetched batches, windows and chunks of files
     size_t base;                         // the program and its libraries, measured
+    size_t shared;                       // read of other ranks on this host, resident in both
     size_t total;                        // the most at a time
 };
 struct plan_memory plan_memory(const struct session *session);
