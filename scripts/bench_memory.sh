@@ -17,7 +17,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 
-"$build/sw2-data" generate images.h5 --shape 224x224x3 --classes 1000 --rows 512 --test-rows 8 >/dev/null
+"$build/sw2-data" generate images.h5 --shape 224x224x3 --classes 1000 --rows 512 --test-rows 8 >log
 rows=
 for recompute in off on; do
     "$build/sw2-train" imagenet_resnet50 --out "$recompute" -o data.train=images.h5:/train \
@@ -25,12 +25,14 @@ for recompute in off on; do
         -o train.warmup=0 -o train.recompute=$recompute >log
     line=$(grep 'peak memory a rank' log)
     activations=$(sed -n 's/^memory a rank:.* activations \([^,]*\),.*/\1/p' log)
-    speed=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } END { print $at["images_per_s"] }' \
-        "$recompute/metrics.csv")
-    echo "  ResNet-50, 256 = 8 x 32, recompute $recompute: ${line#*: }; activations $activations; $speed images/s"
-    read -r peak planned < <(sed 's/.*rank: \([0-9.]*\) MiB, planned \([0-9.]*\) MiB.*/\1 \2/' <<<"$line")
-    rows+="${rows:+, }{\"name\": \"ResNet-50, recompute $recompute\", \"peak_mib\": $peak, \"planned_mib\": $planned,"
-    rows+=" \"images_per_s\": $speed, \"most_mib\": 8192}"
+    speed=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
+        END { print $at["images_per_s"] }' "$recompute/metrics.csv")
+    echo "  ResNet-50, 256 = 8 x 32, recompute $recompute: ${line#*: }; activations $activations;" \
+        "$speed images/s"
+    pair='s/.*rank: \([0-9.]*\) MiB, planned \([0-9.]*\) MiB.*/\1 \2/'
+    read -r peak planned < <(sed "$pair" <<<"$line")
+    rows+="${rows:+, }{\"name\": \"ResNet-50, recompute $recompute\", \"peak_mib\": $peak,"
+    rows+=" \"planned_mib\": $planned, \"images_per_s\": $speed, \"most_mib\": 8192}"
 done
 digests=$(tail -qn 1 off/metrics.csv on/metrics.csv | sed 's/.*,//' | sort -u | wc -l)
 [ "$digests" = 1 ] || { echo "recompute changed the weights" >&2 && exit 1; }
