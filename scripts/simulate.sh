@@ -8,7 +8,8 @@
 # hosts and 16 uplinks a leaf switch: two to four links between hosts, twice oversubscribed.
 # --bits computes all of it. Else one rank computes first, alone, and its CPU times (a tape) stand
 # for computation: messages and all of the program around them are real, large buffers are folded.
-# Folder: build/smpi (SW2_SMPI_BIN names another build), build/simulate.
+# Folders: build/smpi, build/simulate, for --check build; SW2_SMPI_BIN, SW2_SIMULATE_WORK and SW2_BIN
+# name others, of which the builds are used as they are.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
@@ -179,19 +180,23 @@ scaling() { # RECIPE MOST
 
 check() {
     local recipe=scripts/bench/resnet20_projection.yaml data m=16 seconds latency bandwidth real
-    build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON
+    if [ -z "${SW2_BIN:-}" ]; then
+        packages_for_build "${packages_test[@]}"
+        build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON
+    fi
+    local programs=${SW2_BIN:-build}
     mpi_environment
     unset OMPI_MCA_hwloc_base_binding_policy
     data=$(data_of $recipe 5120)
     record $recipe "$data" $m 40
-    read -r latency bandwidth < <(mpirun -q -np 2 --bind-to core build/tests/bench_pingpong)
+    read -r latency bandwidth < <(mpirun -q -np 2 --bind-to core "$programs/tests/bench_pingpong")
     echo "calibrated on one rank: $(awk '/^lap/ { s += $3 } END { print s }' "$work/tape") s a" \
         "grain; ping-pong: $latency s, $bandwidth bytes/s"
     platform 2 "$bandwidth" "$latency"
     network=(--cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1)
     seconds=$(predict $recipe "$data" $m 2 4)
     timed "$data" 128 8 40
-    SW2_SHARED=off mpirun -q -np 2 --bind-to core build/sw2-train $recipe --out "$work/real" \
+    SW2_SHARED=off mpirun -q -np 2 --bind-to core "$programs/sw2-train" $recipe --out "$work/real" \
         "${options[@]}"
     real=$(step_of "$work/real")
     awk -v p="$seconds" -v r="$real" 'BEGIN {
