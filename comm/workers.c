@@ -27,6 +27,7 @@ struct worker {
 
 struct workers {
     int n, n_started; // threads: n_started
+    bool has_pinned;  // its workers, the main thread among them
     bool is_crowded;  // fewer cores than workers: spinning would only be in the way
     struct worker *worker;
     worker_task *task;
@@ -178,10 +179,11 @@ static void pin(pthread_t thread, int core)
 
 static void place_show(const struct affinity_seat *seat, const struct affinity_place *place, int n)
 {
-    log_warn("%d threads share %d cores on host %s (%d ranks of train.threads: %d there): slower "
-             "than fewer threads; mpirun binds a rank to one core unless told otherwise, for "
-             "example --bind-to none",
-             place->n_workers, place->n_cores, seat->host, place->n_workers / n, n);
+    int ranks = place->n_workers / n;
+    log_warn("%d threads (%d rank%s x %d) share %d core%s of host %s: use fewer threads; or, where "
+             "mpirun has bound ranks to a core each, --bind-to none",
+             place->n_workers, ranks, ranks > 1 ? "s" : "", n, place->n_cores,
+             place->n_cores > 1 ? "s" : "", seat->host);
 }
 
 // All ranks know all seats, so rank 0 can warn for all, once.
@@ -206,7 +208,7 @@ static void cores_share(struct workers *pool, struct group *group, struct affini
     if (!place.is_pinned)
         return;
     process_cores = own.cores;
-    is_pinned = true;
+    is_pinned = pool->has_pinned = true;
     pin(pthread_self(), affinity_core(&own.cores, place.first));
     for (int i = 1; i < pool->n; i++)
         pin(pool->worker[i].thread, affinity_core(&own.cores, place.first + i));
@@ -275,6 +277,10 @@ void workers_free(struct workers *workers)
         return;
     workers->must_end = true;
     turn_next(workers);
+    if (workers->has_pinned) { // the main thread is as free as before
+        workers_unpin_self();
+        is_pinned = false;
+    }
     for (int i = 1; i <= workers->n_started; i++)
         pthread_join(workers->worker[i].thread, NULL);
     pthread_mutex_destroy(&workers->mutex);
