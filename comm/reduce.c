@@ -306,8 +306,8 @@ void reduce_wait(struct reduce *reduce)
     }
     reduce->steps++;
     reduce->has_begun = false;
-    // Its slices of the weights are this rank's to change: what was merged here came from ranks that
-    // had taken the old ones.
+    // Its slices of the weights are this rank's to change: what was merged here came from ranks
+    // that had taken the old ones.
     if (reduce->shared)
         flag_set(reduce, FLAG_MERGED, reduce->steps);
 }
