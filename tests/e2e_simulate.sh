@@ -16,7 +16,8 @@ command -v smpirun >/dev/null && [ -e /usr/include/smpi/smpi.h ] ||
 export SW2_SMPI_BIN=$SW2_BIN/smpi SW2_SIMULATE_WORK=$work/simulate OPENBLAS_NUM_THREADS=1
 {
     cmake -S "$SW2_SOURCE" -B "$SW2_SMPI_BIN" -DSW2_SMPI=ON -DCMAKE_BUILD_TYPE=None \
-        -DCMAKE_C_FLAGS="-O1 -g0 -w" && cmake --build "$SW2_SMPI_BIN" -j 2 --target sw2-train sw2-data
+        -DCMAKE_C_FLAGS="-O1 -g0 -w" &&
+        cmake --build "$SW2_SMPI_BIN" -j 2 --target sw2-train sw2-data
 } >build.log 2>&1 || {
     grep -A 5 'error' build.log || tail build.log
     fail "the build for SMPI"
