@@ -72,8 +72,10 @@ def pair(x, value, neutral):
 
 
 def conv(x, out, kernel, stride=1, pad=0, dilation=1, groups=1, bias=True, init=None):
-    return nn.Conv2d(x.shape[1], out, pair(x, kernel, 1), pair(x, stride, 1), pair(x, pad, 0),
-                     pair(x, dilation, 1), groups, bias)
+    layer = nn.Conv2d(x.shape[1], out, pair(x, kernel, 1), pair(x, stride, 1), pair(x, pad, 0),
+                      pair(x, dilation, 1), groups, bias)
+    layer.init = init
+    return layer
 
 
 def maxpool(x, kernel, stride=None, pad=0):
