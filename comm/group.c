@@ -309,14 +309,10 @@ static void sleep_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
-// The last agreement. A rank whose error nobody knows of can't be sure that the others will come:
-// it waits a moment, then takes the job down.
-static enum status agree_finish(struct group *group, enum status mine)
+// All ranks' codes; a rank with an error aborts the job when the others have not come in time.
+static void finish_wait(struct group *group, enum status mine, double seconds)
 {
     int code = (int)mine, is_done = 0;
-    int was_agreed = mine == self.agreed && strcmp(error_text(), self.record.text) == 0;
-    int agreed_rank = self.error_rank;
-    double limit = was_agreed ? FINISH_AGREED_SECONDS : FINISH_SECONDS;
     double start = group_time();
     MPI_Request request;
     MPI_CHECK(group, MPI_Iallgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.finish,
@@ -325,10 +321,32 @@ static enum status agree_finish(struct group *group, enum status mine)
         MPI_CHECK(group, MPI_Test, &request, &is_done, MPI_STATUS_IGNORE);
         if (is_done)
             break;
-        if (mine != STATUS_OK && group_time() - start > limit)
+        if (mine != STATUS_OK && group_time() - start > seconds)
             group_abort(group, mine);
         sleep_ms(1);
     }
+}
+
+// The same in a simulator, whose non-blocking all-gather takes size^2 messages; it sees by itself
+// when nobody can move.
+static void finish_simulated(struct group *group, enum status mine, int was_agreed)
+{
+    int code = (int)mine;
+    if (mine != STATUS_OK && !was_agreed)
+        group_abort(group, mine);
+    MPI_CHECK(group, MPI_Allgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.finish);
+}
+
+// The last agreement. A rank whose error nobody knows of can't be sure that the others will come:
+// it waits a moment, then takes the job down.
+static enum status agree_finish(struct group *group, enum status mine)
+{
+    int was_agreed = mine == self.agreed && strcmp(error_text(), self.record.text) == 0;
+    int agreed_rank = self.error_rank;
+    if (rehearsal_is_built())
+        finish_simulated(group, mine, was_agreed);
+    else
+        finish_wait(group, mine, was_agreed ? FINISH_AGREED_SECONDS : FINISH_SECONDS);
     enum status status = settle(group, self.finish);
     if (was_agreed && status == mine)
         self.error_rank = agreed_rank; // where it happened, not the first that handed it on

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "comm/memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,4 +22,27 @@ enum status memory_alloc(void *out, size_t count, size_t size, const char *what)
         memset(fresh, 0, bytes);
     memcpy(out, &fresh, sizeof fresh);
     return STATUS_OK;
+}
+
+static size_t status_bytes(const char *key)
+{
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    size_t kib = 0, n = strlen(key);
+    while (file && kib == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, key, n) == 0)
+            kib = strtoull(line + n, NULL, 10);
+    if (file)
+        fclose(file);
+    return kib * 1024;
+}
+
+size_t memory_resident(void)
+{
+    return status_bytes("VmRSS:");
+}
+
+size_t memory_peak(void)
+{
+    return status_bytes("VmHWM:");
 }

@@ -12,4 +12,9 @@
 // Fails with STATUS_ERROR when the product overflows or memory is out; *out is then NULL.
 enum status memory_alloc(void *out, size_t count, size_t size, const char *what);
 
+// Bytes of this process in memory now, and the most so far (VmRSS and VmHWM of /proc/self/status,
+// proc(5)); 0 where the system does not tell.
+size_t memory_resident(void);
+size_t memory_peak(void);
+
 #endif

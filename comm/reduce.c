@@ -306,10 +306,10 @@ void reduce_wait(struct reduce *reduce)
     }
     reduce->steps++;
     reduce->has_begun = false;
-    if (!reduce->shared)
-        return;
-    flag_set(reduce, FLAG_MERGED, reduce->steps);
-    flags_wait(reduce, FLAG_TAKEN, reduce->gathers); // the weights are this rank's to change
+    // Its slices of the weights are this rank's to change: what was merged here came from ranks
+    // that had taken the old ones.
+    if (reduce->shared)
+        flag_set(reduce, FLAG_MERGED, reduce->steps);
 }
 
 double reduce_began(const struct reduce *reduce)

@@ -28,8 +28,14 @@ struct reduce;
 enum status reduce_init(struct reduce **reduce, struct group *group, size_t n, int grains,
                         int workers, size_t bucket_bytes);
 void reduce_free(struct reduce *reduce);
-// Memory of reduce_init on a rank, for the plan, beside the weights.
-size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_t bucket_bytes);
+// Memory of reduce_init on a rank, for the plan, beside the weights. is_shared: as if all ranks
+// were found to share memory, which takes less than messages.
+size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_t bucket_bytes,
+                    bool is_shared);
+// Other ranks' memory that a rank reads where all are on one host: it counts as resident in both.
+// has_state: slices of optimiser state are gathered too, for checkpoints.
+size_t reduce_shared_bytes(size_t n, int grains, int size, int rank, int workers,
+                           size_t bucket_bytes, bool has_state);
 // Per step by rank (sum and gather); as much is read from others where memory is shared.
 size_t reduce_sent_bytes(size_t n, int grains, int size, int rank);
 bool reduce_is_shared(const struct reduce *reduce);

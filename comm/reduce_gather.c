@@ -20,14 +20,14 @@ static MPI_Request *next_request(struct messages *m, size_t b)
 void reduce_receive(struct messages *m, size_t b, int slot, float *at, size_t floats, int from)
 {
     if (floats > 0)
-        MPI_CHECK(m, MPI_Irecv, at, reduce_blocks(floats), m->block, from, tag_of(m, b, slot),
+        MPI_CHECK(m, MPI_Irecv, at, reduce_narrow(floats), MPI_FLOAT, from, tag_of(m, b, slot),
                   m->comm, next_request(m, b));
 }
 
 void reduce_send(struct messages *m, size_t b, int slot, const float *at, size_t floats, int to)
 {
     if (floats > 0)
-        MPI_CHECK(m, MPI_Isend, at, reduce_blocks(floats), m->block, to, tag_of(m, b, slot),
+        MPI_CHECK(m, MPI_Isend, at, reduce_narrow(floats), MPI_FLOAT, to, tag_of(m, b, slot),
                   m->comm, next_request(m, b));
 }
 
@@ -52,19 +52,24 @@ static void gather_halves(struct messages *m, float *vector)
     }
 }
 
+// Any number of ranks: every slice goes from its owner to each other rank, all at once, so that
+// nobody waits for a chain of others.
 static void gather_slices(struct messages *m, float *vector)
 {
     const struct reduce_plan *plan = &m->plan;
     for (size_t b = 0; b < plan->n_buckets; b++) {
-        size_t begin = reduce_bucket(plan, b).offset;
-        for (int rank = 0; rank < plan->size; rank++) {
-            struct span slice = reduce_slice(plan, b, rank);
-            m->counts[rank] = reduce_blocks(slice.count);
-            m->displacements[rank] = reduce_blocks(slice.offset - begin);
+        struct span own = reduce_slice(plan, b, plan->rank);
+        m->buckets[b].pending = 0;
+        for (int step = 1; step < plan->size; step++) {
+            int from = (plan->rank + plan->size - step) % plan->size;
+            struct span slice = reduce_slice(plan, b, from);
+            reduce_receive(m, b, 0, vector + slice.offset, slice.count, from);
         }
-        MPI_CHECK(m, MPI_Allgatherv, MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, vector + begin, m->counts,
-                  m->displacements, m->block, m->comm);
+        for (int step = 1; step < plan->size; step++) // not all to rank 0 first
+            reduce_send(m, b, 0, vector + own.offset, own.count, (plan->rank + step) % plan->size);
     }
+    MPI_CHECK(m, MPI_Waitall, reduce_narrow(plan->n_buckets * plan->n_requests), m->requests,
+              MPI_STATUSES_IGNORE);
 }
 
 void messages_allgather(struct messages *m, float *vector)

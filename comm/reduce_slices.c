@@ -88,7 +88,7 @@ int reduce_first_vector(const struct reduce_plan *plan, int rank, int worker)
     return first;
 }
 
-// What takes messages takes more memory than what is shared; the plan counts for both.
+// What takes messages takes more memory than what is shared.
 static void plan_messages(struct reduce_plan *plan, int most_nodes)
 {
     if (plan->is_halving) { // halves are received into vector 1
@@ -139,6 +139,8 @@ enum status reduce_check_limits(const struct reduce_plan *plan, int largest_tag)
     CHECK(plan->n / SPAN_BLOCK <= INT_MAX, STATUS_USAGE,
           "a vector of %zu floats is more than this reduction can carry", plan->n);
     size_t most = (size_t)INT_MAX;
+    CHECK(plan->bucket <= most || plan->size == 1, STATUS_USAGE,
+          "buckets of %zu floats are more than MPI can count; use smaller ones", plan->bucket);
     CHECK(plan->n_requests == 0 || plan->n_buckets <= most / plan->n_requests, STATUS_USAGE,
           "%zu buckets of %zu messages are more than MPI can count; use larger buckets",
           plan->n_buckets, plan->n_requests);
@@ -148,10 +150,12 @@ enum status reduce_check_limits(const struct reduce_plan *plan, int largest_tag)
     return STATUS_OK;
 }
 
-size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_t bucket_bytes)
+size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_t bucket_bytes,
+                    bool is_shared)
 {
     struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, workers, bucket_bytes);
-    size_t vectors = (size_t)plan.n_buffers * n * sizeof(float);
+    int n_vectors = is_shared ? reduce_first_vector(&plan, rank, workers) : plan.n_buffers;
+    size_t vectors = (size_t)n_vectors * n * sizeof(float);
     if (size == 1 && workers == 1)
         return vectors;
     size_t parts = (size_t)plan.n_all_nodes + (size_t)size * (size_t)workers;
@@ -159,7 +163,27 @@ size_t reduce_bytes(size_t n, int grains, int size, int rank, int workers, size_
     size_t tables = plan.n_buckets * (size_t)size * sizeof(struct span) +
                     plan.n_buckets * (plan.n_requests * 12 + 32) +
                     n / SPAN_BLOCK * (2 * sizeof(double) + sizeof(struct merge_piece));
-    return vectors + (plan.staged_floats + scratch) * sizeof(float) + tables;
+    size_t staged = is_shared ? 0 : plan.staged_floats;
+    return vectors + (staged + scratch) * sizeof(float) + tables;
+}
+
+// Of another rank's memory are read: of the vectors with its partial sums this rank's slices, of
+// its weights and gathered state its own slices. Linux maps the 64 KiB around a page that is read:
+// at either end of a piece, unless what lies there is read anyway (two ranks: the other half).
+#define AROUND ((size_t)64 << 10)
+
+size_t reduce_shared_bytes(size_t n, int grains, int size, int rank, int workers,
+                           size_t bucket_bytes, bool has_state)
+{
+    struct reduce_plan plan = reduce_plan_make(n, grains, size, rank, workers, bucket_bytes);
+    struct tree_node nodes[TREE_NODES_MAX];
+    size_t partial = 0;
+    for (int r = 0; r < size; r++)
+        for (int w = 0; r != rank && w < workers; w++)
+            partial += (size_t)tree_nodes(reduce_worker_run(&plan, r, w), nodes);
+    size_t kinds = has_state ? 2 : 1, gathered = kinds * (n - plan.own_floats);
+    size_t pieces = plan.n_buckets * (size_t)(size - 1) * (size > 2 ? 1 + kinds : 1);
+    return (partial * plan.own_floats + gathered) * sizeof(float) + pieces * AROUND;
 }
 
 size_t reduce_sent_bytes(size_t n, int grains, int size, int rank)

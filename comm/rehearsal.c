@@ -31,10 +31,10 @@ static struct {
     char what[256];
     struct lap laps[LAPS_MAX];
     size_t n_laps;
-    struct lap prepare;
+    struct lap prepare, update;
     double add; // seconds a float
     // Recording.
-    size_t lap, n_grains, n_prepares;
+    size_t lap, n_grains, n_prepares, n_updates;
     double begin;
 } self;
 
@@ -67,6 +67,7 @@ static enum status tape_read(FILE *file, const char *path, const char *what)
             self.laps[self.n_laps++] = lap;
         } else {
             CHECK(sscanf(line, "prepare %lf", &self.prepare.seconds) == 1 ||
+                      sscanf(line, "update %lf", &self.update.seconds) == 1 ||
                       sscanf(line, "add %lf", &self.add) == 1,
                   STATUS_USAGE, "'%s' has a line that no tape has: %s", path, line);
         }
@@ -103,6 +104,14 @@ size_t rehearsal_play(size_t lap)
 void rehearsal_play_prepare(void)
 {
     smpi_execute(self.prepare.seconds);
+}
+
+// Every rank folds the norms of all blocks: one double for 256 floats, which an update with
+// momentum reads or writes six times.
+void rehearsal_play_update(double share)
+{
+    if (self.is_playing)
+        smpi_execute(self.update.seconds * (share + 1.0 / 64));
 }
 
 static void play_add(float *sum, const float *a, const float *b, size_t n)
@@ -153,6 +162,12 @@ void rehearsal_prepared(void)
         sample(&self.prepare, self.n_prepares++);
 }
 
+void rehearsal_updated(void)
+{
+    if (self.record)
+        sample(&self.update, self.n_updates++);
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -179,6 +194,7 @@ enum status rehearsal_save(void)
         fprintf(file, "lap %zu %.9f\n", self.laps[i].offset,
                 median(&self.laps[i], self.n_grains + 1));
     fprintf(file, "prepare %.9f\n", median(&self.prepare, self.n_prepares));
+    fprintf(file, "update %.9f\n", median(&self.update, self.n_updates));
     fprintf(file, "add %.6e\n", self.add);
     CHECK(fclose(file) == 0, STATUS_ERROR, "cannot write '%s': %s", self.record, strerror(errno));
     return STATUS_OK;

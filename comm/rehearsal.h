@@ -32,17 +32,19 @@ bool rehearsal_is_playing(void);
 
 // Recording (else nothing happens). grain: a grain begins. lap: what was done since the grain began
 // or the last lap went on ends, at this call of backward's hook. go_on: after the hook. prepared:
-// weights were prepared since `grain`.
+// weights were prepared since go_on. updated: all weights were updated since go_on.
 void rehearsal_grain(void);
 void rehearsal_lap(size_t offset);
 void rehearsal_go_on(void);
 void rehearsal_prepared(void);
+void rehearsal_updated(void);
 enum status rehearsal_save(void); // medians over the grains of the run
 
 // Playing: laps of a grain: passes the time of one, returns the hook's offset.
 size_t rehearsal_n_laps(void);
 size_t rehearsal_play(size_t lap);
 void rehearsal_play_prepare(void);
+void rehearsal_play_update(double share); // of the weights that this rank updates
 
 // What adds in the place of `add`: while playing, time passes. Recording measures it.
 typedef void rehearsal_add_fn(float *sum, const float *a, const float *b, size_t n);
@@ -82,6 +84,13 @@ static inline void rehearsal_lap(size_t offset)
 static inline void rehearsal_go_on(void) {}
 
 static inline void rehearsal_prepared(void) {}
+
+static inline void rehearsal_updated(void) {}
+
+static inline void rehearsal_play_update(double share)
+{
+    (void)share;
+}
 
 static inline enum status rehearsal_save(void)
 {

@@ -4,7 +4,6 @@
 #include "comm/shared.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@ struct shared {
     void **windows;            // (size) NULL: not mapped
 };
 
-static bool is_wanted(const struct group *group)
+bool shared_is_wanted(const struct group *group)
 {
     const char *text = getenv("SW2_SHARED");
     return !rehearsal_is_built() && group->size > 1 && group->local_size == group->size &&
@@ -126,7 +125,7 @@ enum status shared_init(struct shared **out, struct group *group, size_t bytes)
     if (status == STATUS_OK) {
         shared->size = group->size;
         shared->rank = group->rank;
-        if (all_agree(shared, group, is_wanted(group), answers) &&
+        if (all_agree(shared, group, shared_is_wanted(group), answers) &&
             windows_open(shared, group, bytes, answers))
             *out = shared;
     }

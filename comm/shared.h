@@ -5,6 +5,8 @@
 #ifndef SW2_COMM_SHARED_H
 #define SW2_COMM_SHARED_H
 
+#include <stdbool.h>
+
 #include "comm/group.h"
 
 struct shared;
@@ -13,7 +15,8 @@ struct shared;
 // same on all ranks, where there is no such memory: one rank, several hosts, ranks in containers
 // that do not see each other, a simulator, or SW2_SHARED=off. STATUS_ERROR: out of memory.
 enum status shared_init(struct shared **shared, struct group *group, size_t bytes);
-void shared_free(struct shared *shared); // NULL is allowed
+bool shared_is_wanted(const struct group *group); // as far as can be said before trying
+void shared_free(struct shared *shared);          // NULL is allowed
 void *shared_own(const struct shared *shared);
 const void *shared_of(const struct shared *shared, int rank); // read only, but one's own
 

@@ -27,7 +27,9 @@ struct worker {
 
 struct workers {
     int n, n_started; // threads: n_started
-    bool is_crowded;  // fewer cores than workers: spinning would only be in the way
+    struct affinity_place place;
+    bool has_pinned; // its workers, the main thread among them
+    bool is_crowded; // fewer cores than workers: spinning would only be in the way
     struct worker *worker;
     worker_task *task;
     void *context;
@@ -178,14 +180,15 @@ static void pin(pthread_t thread, int core)
 
 static void place_show(const struct affinity_seat *seat, const struct affinity_place *place, int n)
 {
-    log_warn("%d threads share %d cores on host %s (%d ranks of train.threads: %d there): slower "
-             "than fewer threads; mpirun binds a rank to one core unless told otherwise, for "
-             "example --bind-to none",
-             place->n_workers, place->n_cores, seat->host, place->n_workers / n, n);
+    int ranks = place->n_workers / n;
+    log_warn("%d threads (%d rank%s x %d) share %d core%s of host %s: use fewer threads; or, where "
+             "mpirun has bound ranks to a core each, --bind-to none",
+             place->n_workers, ranks, ranks > 1 ? "s" : "", n, place->n_cores,
+             place->n_cores > 1 ? "s" : "", seat->host);
 }
 
 // All ranks know all seats, so rank 0 can warn for all, once.
-static void cores_share(struct workers *pool, struct group *group, struct affinity_seat *seats)
+static void cores_look(struct workers *pool, struct group *group, struct affinity_seat *seats)
 {
     struct affinity_seat own = {0};
     snprintf(own.host, sizeof own.host, "%s", group->host);
@@ -199,17 +202,21 @@ static void cores_share(struct workers *pool, struct group *group, struct affini
         place_show(&seats[rank], &place, pool->n);
         break;
     }
-    struct affinity_place place = affinity_place_of(seats, group->size, group->rank, pool->n);
-    pool->is_crowded = place.n_workers > place.n_cores;
+    pool->place = affinity_place_of(seats, group->size, group->rank, pool->n);
+    pool->is_crowded = pool->place.n_workers > pool->place.n_cores;
     if (pool->is_crowded)
         spin_patience = SPIN_CROWDED;
-    if (!place.is_pinned)
+}
+
+static void cores_take(struct workers *pool, const struct affinity_seat *own)
+{
+    if (!pool->place.is_pinned)
         return;
-    process_cores = own.cores;
-    is_pinned = true;
-    pin(pthread_self(), affinity_core(&own.cores, place.first));
+    process_cores = own->cores;
+    is_pinned = pool->has_pinned = true;
+    pin(pthread_self(), affinity_core(&own->cores, pool->place.first));
     for (int i = 1; i < pool->n; i++)
-        pin(pool->worker[i].thread, affinity_core(&own.cores, place.first + i));
+        pin(pool->worker[i].thread, affinity_core(&own->cores, pool->place.first + i));
 }
 
 // Signals go to the main thread, which has the handlers.
@@ -242,8 +249,6 @@ static enum status pool_make(struct workers **out, int n)
     enum status status = memory_alloc(&pool->worker, (size_t)n, sizeof *pool->worker, "workers");
     for (int i = 0; status == STATUS_OK && i < n; i++)
         pool->worker[i] = (struct worker){.pool = pool, .number = i};
-    if (status == STATUS_OK)
-        status = threads_start(pool);
     if (status != STATUS_OK)
         workers_free(pool);
     else
@@ -260,8 +265,12 @@ enum status workers_init(struct workers **out, struct group *group, int n)
     if (status == STATUS_OK)
         status = memory_alloc(&seats, (size_t)group->size, sizeof *seats, "cores of ranks");
     status = group_agree(group, status);
-    if (status == STATUS_OK && n > 1)
-        cores_share(pool, group, seats);
+    if (status == STATUS_OK && n > 1) {
+        cores_look(pool, group, seats);
+        status = group_agree(group, threads_start(pool));
+        if (status == STATUS_OK)
+            cores_take(pool, &seats[group->rank]);
+    }
     free(seats);
     if (status != STATUS_OK)
         workers_free(pool);
@@ -275,6 +284,10 @@ void workers_free(struct workers *workers)
         return;
     workers->must_end = true;
     turn_next(workers);
+    if (workers->has_pinned) { // the main thread is as free as before
+        workers_unpin_self();
+        is_pinned = false;
+    }
     for (int i = 1; i <= workers->n_started; i++)
         pthread_join(workers->worker[i].thread, NULL);
     pthread_mutex_destroy(&workers->mutex);

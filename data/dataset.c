@@ -204,6 +204,11 @@ uint64_t dataset_chunk_rows(const struct dataset *dataset)
     return dataset->input_info.chunk[0] ? dataset->input_info.chunk[0] : 1;
 }
 
+size_t dataset_cache_bytes(const struct dataset *dataset)
+{
+    return h5_set_cache_bytes(dataset->inputs);
+}
+
 const char *dataset_path(const struct dataset *dataset)
 {
     return dataset->path;

@@ -79,6 +79,7 @@ bool dataset_is_u8(const struct dataset *dataset);
 size_t dataset_row_bytes(const struct dataset *dataset); // as read: uint8 or float32
 uint64_t
 dataset_chunk_rows(const struct dataset *dataset); // rows a chunk of the file, 1 when contiguous
+size_t dataset_cache_bytes(const struct dataset *dataset); // memory dataset_read may still take
 const char *dataset_path(const struct dataset *dataset); // FILE:/group
 // Class names (borrowed) or NULL; *n as n_classes.
 char *const *dataset_classes(const struct dataset *dataset, size_t *n);

@@ -73,6 +73,8 @@ enum status h5_set_read(struct h5_set *set, uint64_t first, uint64_t count, enum
 enum status h5_set_write(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
                          const void *in);
 void h5_set_close(struct h5_set *set); // NULL is allowed
+// Memory that reading may still take, bytes: undone chunks that are kept. 0 where contiguous.
+size_t h5_set_cache_bytes(const struct h5_set *set);
 
 // Missing groups on the way are made. Contiguous layout, nothing written yet (write by
 // h5_set_write).

@@ -235,6 +235,31 @@ static bool filters_look(struct h5_chunks *chunks, hid_t plist)
     return true;
 }
 
+// Bands that are kept of `bands` in all.
+static size_t bands_kept(uint64_t band_bytes, uint64_t bands)
+{
+    uint64_t fit = band_bytes ? BANDS_BYTES / band_bytes : 1;
+    return (size_t)(fit < 1 ? 1 : fit < bands ? fit : bands);
+}
+
+size_t h5_set_cache_bytes(const struct h5_set *set)
+{
+    const struct h5_info *info = &set->info;
+    const struct h5_chunks *chunks = set->chunks;
+    if (!chunks || info->dim[0] == 0)
+        return 0;
+    uint64_t height = info->chunk[0] < info->dim[0] ? info->chunk[0] : info->dim[0];
+    uint64_t chunk = set->type_bytes, band = height * set->row_elements * set->type_bytes;
+    for (int i = 0; i < info->rank; i++)
+        chunk *= info->chunk[i];
+    uint64_t n = bands_kept(band, (info->dim[0] + info->chunk[0] - 1) / info->chunk[0]);
+    if (!chunks->part[1]) // nothing read yet; a stored chunk is seldom longer than itself
+        return n * band + 3 * chunk;
+    for (size_t i = 0; i < chunks->n_bands; i++)
+        n -= chunks->band[i].rows != NULL;
+    return n * band;
+}
+
 static enum status chunks_alloc(struct h5_set *set, struct h5_chunks *chunks)
 {
     const struct h5_info *info = &set->info;
@@ -252,8 +277,7 @@ static enum status chunks_alloc(struct h5_set *set, struct h5_chunks *chunks)
           STATUS_DATA, "%s: '%s' is stored in chunks of %llu rows, of %llu bytes each: too many",
           set->file->path, set->name, (unsigned long long)info->chunk[0],
           (unsigned long long)chunks->row_bytes);
-    uint64_t fit = band ? BANDS_BYTES / band : 1;
-    chunks->n_bands = (size_t)(fit < 1 ? 1 : fit < bands ? fit : bands);
+    chunks->n_bands = bands_kept(band, bands);
     TRY(memory_alloc(&chunks->band, chunks->n_bands, sizeof *chunks->band, "bands of chunks"));
     TRY(memory_alloc(&chunks->part[0], chunks->chunk_bytes + SLACK, 1, "chunk"));
     return memory_alloc(&chunks->part[1], chunks->chunk_bytes + SLACK, 1, "chunk");

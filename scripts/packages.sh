@@ -11,6 +11,7 @@ packages_build=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 packages_test=(libcmocka-dev)
 packages_ci=(clang) # gcc brings its own sanitizers
 packages_data=(dataset-fashion-mnist)
+packages_simulate=(libsimgrid-dev)
 packages_bench=(python3-torch python3-torchvision libdnnl-dev)
 
 package_is_installed() {
@@ -109,9 +110,9 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     wanted=()
     for group in "$@"; do
         case $group in
-            build | test | ci | data | bench) declare -n list="packages_$group" ;;
+            build | test | ci | data | simulate | bench) declare -n list="packages_$group" ;;
             *)
-                echo "unknown group '$group': build, test, ci, data or bench" >&2
+                echo "unknown group '$group': build, test, ci, data, simulate or bench" >&2
                 exit 2
                 ;;
         esac

@@ -2,7 +2,7 @@
 // Convolution kernels beside oneDNN's, in one process, on one core, in turns: every round runs all
 // of them and the peak probe once, and what is printed are medians over rounds. CPU time of the
 // thread. GFLOP/s are those of direct convolution, also for Winograd.
-//   bench_conv [--shapes table|resnet20|resnet18] [--grain N] [--rounds N] [--json FILE]
+//   bench_conv [--shapes table|resnet20|resnet18|resnet50] [--grain N] [--rounds N] [--json FILE]
 //              [--only TEXT]
 //   bench_conv --probe       the peak only
 #include <math.h>
@@ -23,19 +23,23 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"table", {64, 64, 64, 32, 3, 1, 1}},     {"table", {64, 64, 256, 16, 3, 1, 1}},
-    {"table", {64, 256, 256, 8, 3, 1, 1}},    {"table", {64, 256, 256, 8, 1, 1, 0}},
-    {"table", {128, 32, 64, 14, 3, 1, 1}},    {"table", {128, 1, 32, 28, 3, 1, 1}},
-    {"table", {16, 64, 64, 56, 3, 1, 1}},     {"table", {16, 256, 64, 56, 1, 1, 0}},
-    {"table", {16, 512, 512, 7, 3, 1, 1}},    {"resnet20", {16, 3, 16, 32, 3, 1, 1}},
-    {"resnet20", {16, 16, 16, 32, 3, 1, 1}},  {"resnet20", {16, 16, 32, 32, 3, 2, 1}},
-    {"resnet20", {16, 32, 32, 16, 3, 1, 1}},  {"resnet20", {16, 32, 64, 16, 3, 2, 1}},
-    {"resnet20", {16, 64, 64, 8, 3, 1, 1}},   {"resnet20", {16, 16, 32, 32, 1, 2, 0}},
-    {"resnet18", {2, 3, 64, 224, 7, 2, 3}},   {"resnet18", {2, 64, 64, 56, 3, 1, 1}},
-    {"resnet18", {2, 64, 128, 56, 3, 2, 1}},  {"resnet18", {2, 64, 128, 56, 1, 2, 0}},
-    {"resnet18", {2, 128, 128, 28, 3, 1, 1}}, {"resnet18", {2, 128, 256, 28, 3, 2, 1}},
-    {"resnet18", {2, 256, 256, 14, 3, 1, 1}}, {"resnet18", {2, 256, 512, 14, 3, 2, 1}},
-    {"resnet18", {2, 512, 512, 7, 3, 1, 1}},
+    {"table", {64, 64, 64, 32, 3, 1, 1}},      {"table", {64, 64, 256, 16, 3, 1, 1}},
+    {"table", {64, 256, 256, 8, 3, 1, 1}},     {"table", {64, 256, 256, 8, 1, 1, 0}},
+    {"table", {128, 32, 64, 14, 3, 1, 1}},     {"table", {128, 1, 32, 28, 3, 1, 1}},
+    {"table", {16, 64, 64, 56, 3, 1, 1}},      {"table", {16, 256, 64, 56, 1, 1, 0}},
+    {"table", {16, 512, 512, 7, 3, 1, 1}},     {"resnet20", {16, 3, 16, 32, 3, 1, 1}},
+    {"resnet20", {16, 16, 16, 32, 3, 1, 1}},   {"resnet20", {16, 16, 32, 32, 3, 2, 1}},
+    {"resnet20", {16, 32, 32, 16, 3, 1, 1}},   {"resnet20", {16, 32, 64, 16, 3, 2, 1}},
+    {"resnet20", {16, 64, 64, 8, 3, 1, 1}},    {"resnet20", {16, 16, 32, 32, 1, 2, 0}},
+    {"resnet18", {2, 3, 64, 224, 7, 2, 3}},    {"resnet18", {2, 64, 64, 56, 3, 1, 1}},
+    {"resnet18", {2, 64, 128, 56, 3, 2, 1}},   {"resnet18", {2, 64, 128, 56, 1, 2, 0}},
+    {"resnet18", {2, 128, 128, 28, 3, 1, 1}},  {"resnet18", {2, 128, 256, 28, 3, 2, 1}},
+    {"resnet18", {2, 256, 256, 14, 3, 1, 1}},  {"resnet18", {2, 256, 512, 14, 3, 2, 1}},
+    {"resnet18", {2, 512, 512, 7, 3, 1, 1}},   {"resnet50", {4, 64, 256, 56, 1, 1, 0}},
+    {"resnet50", {4, 256, 64, 56, 1, 1, 0}},   {"resnet50", {4, 256, 512, 56, 1, 2, 0}},
+    {"resnet50", {4, 128, 512, 28, 1, 1, 0}},  {"resnet50", {4, 512, 128, 28, 1, 1, 0}},
+    {"resnet50", {4, 256, 1024, 14, 1, 1, 0}}, {"resnet50", {4, 1024, 256, 14, 1, 1, 0}},
+    {"resnet50", {4, 512, 2048, 7, 1, 1, 0}},  {"resnet50", {4, 2048, 512, 7, 1, 1, 0}},
 };
 static const char *const pass_names[] = {"forward", "backward data", "backward weights"};
 static const char *const method_names[] = {"direct", "winograd", "bf16"};
@@ -169,7 +173,7 @@ static void row_run(struct bench *b, const struct row *row)
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: bench_conv [--shapes table|resnet20|resnet18] [--grain N] "
+    fprintf(stderr, "usage: bench_conv [--shapes table|resnet20|resnet18|resnet50] [--grain N] "
                     "[--rounds 1..51] [--only TEXT] [--json FILE] | --probe\n");
     exit(2);
 }

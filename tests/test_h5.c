@@ -95,6 +95,37 @@ static void test_types(void **state)
     h5_close(file);
 }
 
+// What reading may still take: the bands of a chunked set until they are there, never for others.
+static void test_cache_bytes(void **state)
+{
+    (void)state;
+    static const uint64_t dim[2] = {3, 2};
+    struct h5 *file = NULL;
+    struct h5_set *set = NULL;
+    unsigned char rows[64 * 30];
+    assert_ok(h5_open(&file, SW2_GOLDEN "/foreign/chunked.h5"));
+    assert_ok(h5_set_open(file, "x", &set));
+    const struct h5_info *info = h5_set_info(set);
+    const size_t row = 6 * 5, chunk = 4 * 3 * 5; // chunks of 4 rows and half an image
+    const size_t bands = (info->dim[0] + 3) / 4;
+    assert_true(info->dim[0] <= 64 && bands > 2);
+    assert_int_equal(h5_set_cache_bytes(set), bands * 4 * row + 3 * chunk);
+    assert_ok(h5_set_read(set, 3, 2, H5_U8, rows)); // two bands
+    assert_int_equal(h5_set_cache_bytes(set), (bands - 2) * 4 * row);
+    assert_ok(h5_set_read(set, 0, info->dim[0], H5_U8, rows));
+    assert_int_equal(h5_set_cache_bytes(set), 0);
+    h5_set_close(set);
+    h5_close(file);
+    assert_ok(h5_create(&file, in_folder("plain.h5")));
+    assert_ok(h5_write(file, "x", H5_U8, 2, dim, "abcdef"));
+    assert_ok(h5_commit(file));
+    assert_ok(h5_open(&file, in_folder("plain.h5")));
+    assert_ok(h5_set_open(file, "x", &set));
+    assert_int_equal(h5_set_cache_bytes(set), 0);
+    h5_set_close(set);
+    h5_close(file);
+}
+
 static enum status name_add(void *context, const char *name, bool is_dataset)
 {
     strcat(context, name);
@@ -370,10 +401,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_types),     cmocka_unit_test(test_names),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_shrinks_while_open),
-        cmocka_unit_test(test_discard),   cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_types),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_bad_files),  cmocka_unit_test(test_shrinks_while_open),
+        cmocka_unit_test(test_discard),    cmocka_unit_test(test_cache_bytes),
+        cmocka_unit_test(test_same_bytes),
     };
     assert_string_not_equal(h5_version(), "");
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "comm/tree.h"
 #include "data/loader.h"
 #include "tests/support/expect.h"
 #include "tests/support/rows_file.h"
@@ -138,6 +139,27 @@ static void check_run(const struct bench *bench, struct loader *loader, const st
     }
 }
 
+// The same by a loader that several workers take from, each its part of the grains, one worker now
+// and then far ahead.
+static void check_run_of_workers(const struct bench *bench, struct loader *loader,
+                                 const struct order *order, struct tree_run all, int workers,
+                                 uint64_t n)
+{
+    uint64_t done[4] = {0}; // items of each worker
+    for (uint64_t turn = 0, left = n * (uint64_t)all.count; left > 0; turn++) {
+        int w = (int)(turn * 7 / 5 % (uint64_t)workers);
+        struct tree_run run = tree_run_part(all, workers, w);
+        for (uint64_t k = 0; k <= turn % 3 && done[w] < n * (uint64_t)run.count; k++, left--) {
+            struct batch batch;
+            uint64_t step = done[w] / (uint64_t)run.count;
+            int grain = run.first + (int)(done[w]++ % (uint64_t)run.count);
+            expect_ok(loader_next(loader, w, &batch), "next");
+            check_grain(bench, order, &batch, (uint32_t)(step / order->steps), step % order->steps,
+                        grain);
+        }
+    }
+}
+
 // ---- training
 
 struct training_case {
@@ -179,6 +201,36 @@ static void test_training(void **state)
             }
         bench_close(&bench);
     }
+}
+
+static void test_workers(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct order order;
+    bench_open(&bench, 211, H5_U8, TRANSFORMS);
+    expect_ok(order_init(&order, SEED, 211, 1, 5, 2, 16, 8), "order");
+    static const struct {
+        struct tree_run run;
+        int workers;
+        size_t slots;
+    } cases[] = {{{0, 8}, 2, 0}, {{0, 8}, 4, 2}, {{3, 5}, 2, 1}, {{3, 5}, 3, 4}, {{1, 2}, 2, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct loader_config config = config_of(&bench, &order);
+        struct loader *loader = NULL;
+        config.first_grain = cases[i].run.first;
+        config.n_grains = cases[i].run.count;
+        config.workers = cases[i].workers;
+        config.slots = cases[i].slots;
+        expect_ok(loader_init(&loader, &config), "loader");
+        for (int again = 0; again < 2; again++) {
+            expect_ok(loader_seek(loader, 0, 0), "seek");
+            check_run_of_workers(&bench, loader, &order, cases[i].run, cases[i].workers,
+                                 order.steps + 2);
+        }
+        loader_free(loader);
+    }
+    bench_close(&bench);
 }
 
 // From the middle, back, forth, to an epoch's end, far away; in mid-run without reading all.
@@ -227,6 +279,38 @@ static void check_chunks(struct bench *bench, struct loader *loader, uint64_t n_
         expect_ok(loader_next(loader, 0, &batch), "end");
         assert_int_equal(batch.n, 0);
     }
+}
+
+// Chunks by two workers: each has every other one, and its own end.
+static void test_evaluation_of_workers(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct loader *loader = NULL;
+    struct batch batch;
+    bench_open(&bench, 101, H5_U8, TRANSFORMS);
+    struct loader_config config = config_of(&bench, NULL);
+    config.chunk = 10;
+    config.first_chunk = 2;
+    config.n_chunks = 9;
+    config.workers = 2;
+    expect_ok(loader_init(&loader, &config), "loader");
+    for (int again = 0; again < 2; again++) {
+        expect_ok(loader_seek(loader, 0, 0), "seek");
+        for (int w = 1; w >= 0; w--) { // the one that reads far ahead does not hold up the other
+            for (uint64_t k = 2 + (uint64_t)w; k < 11; k += 2) {
+                expect_ok(loader_next(loader, w, &batch), "next");
+                assert_int_equal(batch.step, k);
+                assert_int_equal(batch.n, k == 10 ? 1 : 10);
+                for (size_t i = 0; i < batch.n; i++)
+                    check_row(&bench, &batch, i, k * 10 + i, false);
+            }
+            expect_ok(loader_next(loader, w, &batch), "end");
+            assert_int_equal(batch.n, 0);
+        }
+    }
+    loader_free(loader);
+    bench_close(&bench);
 }
 
 static void test_evaluation(void **state)
@@ -361,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training),    cmocka_unit_test(test_seek),
+        cmocka_unit_test(test_workers),     cmocka_unit_test(test_evaluation_of_workers),
         cmocka_unit_test(test_evaluation),  cmocka_unit_test(test_error),
         cmocka_unit_test(test_other_shape), cmocka_unit_test(test_freed_at_any_time),
     };

@@ -136,9 +136,22 @@ static void vectors_are_as_many_as_the_stack_needs(void **state)
         struct reduce_plan plan =
             reduce_plan_make(4096, cases[i].grains, cases[i].size, cases[i].rank, 1, 4096);
         assert_int_equal(plan.n_buffers, cases[i].buffers);
-        assert_true(reduce_bytes(4096, cases[i].grains, cases[i].size, cases[i].rank, 1, 4096) >=
-                    (size_t)cases[i].buffers * 4096 * sizeof(float));
+        assert_true(reduce_bytes(4096, cases[i].grains, cases[i].size, cases[i].rank, 1, 4096,
+                                 false) >= (size_t)cases[i].buffers * 4096 * sizeof(float));
     }
+}
+
+// Two ranks read half of a vector each for the sum, the weights and the state; four a quarter of
+// three, and three quarters. Beside that, what Linux maps around.
+static void others_memory_is_read(void **state)
+{
+    (void)state;
+    const size_t n = (size_t)1 << 20, v = n * sizeof(float), around = (size_t)64 << 10;
+    assert_int_equal(reduce_shared_bytes(n, 8, 2, 0, 1, v, false), v + around);
+    assert_int_equal(reduce_shared_bytes(n, 8, 2, 1, 1, v, true), v + v / 2 + around);
+    assert_int_equal(reduce_shared_bytes(n, 8, 2, 1, 2, v, false), v + v / 2 + around);
+    assert_int_equal(reduce_shared_bytes(n, 8, 4, 2, 1, v, true), 9 * v / 4 + 9 * around);
+    assert_int_equal(reduce_shared_bytes(n, 8, 2, 0, 1, v / 4, false), v + 4 * around);
 }
 
 int main(void)
@@ -150,6 +163,7 @@ int main(void)
         cmocka_unit_test(sum_has_the_shape_of_the_tree),
         cmocka_unit_test(slices_cover_the_vector),
         cmocka_unit_test(sent_bytes_are_optimal_for_powers_of_two),
+        cmocka_unit_test(others_memory_is_read),
         cmocka_unit_test(vectors_are_as_many_as_the_stack_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,14 +13,18 @@ struct plan_memory {
     size_t weights;                      // and the EMA copy for evaluation
     size_t sums;                         // partial sums over grains and buckets
     size_t state;                        // the optimiser's slices
-    size_t data;                         // prefetched batches and windows
-    size_t total;
+    size_t data;                         // prefetched batches, windows and chunks of files
+    size_t base;                         // the program and its libraries, measured
+    size_t shared;                       // read of other ranks on this host, resident in both
+    size_t total;                        // the most at a time
 };
 struct plan_memory plan_memory(const struct session *session);
 uint64_t plan_checkpoint_bytes(const struct session *session);
 
 // Prints everything, on rank 0.
 void plan_show(const struct session *session);
+// After training: the rank that took most memory, beside its plan. Collective (16 bytes a rank).
+enum status plan_show_measured(const struct session *session);
 // STATUS_ERROR where the ranks on this host need more than its memory or its cgroup's limit: names
 // both and what takes most. Collective.
 enum status plan_check_memory(const struct session *session);

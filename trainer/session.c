@@ -7,6 +7,7 @@
 
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "models/kernels/gemm.h"
 #include "comm/rehearsal.h"
 #include "trainer/checkpoint.h"
 #include "trainer/samples.h"
@@ -117,7 +118,11 @@ enum status session_sizes(struct session *s)
 {
     enum status status = memory_alloc(&s->models, (size_t)s->recipe->train.threads,
                                       sizeof(struct model *), "models of threads");
-    return group_agree(s->group, status == STATUS_OK ? model_open(s, 0, true) : status);
+    TRY(group_agree(s->group, status == STATUS_OK ? model_open(s, 0, true) : status));
+    gemm_start();
+    s->base_bytes = memory_resident();
+    s->base_peak = memory_peak();
+    return STATUS_OK;
 }
 
 // On the worker itself, so that its memory is near its core.

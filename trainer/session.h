@@ -34,6 +34,8 @@ struct session {
     float *params;               // (n), in reduce_weights()
     float *ema;                  // (n) EMA weights for evaluation, or NULL
     struct loader *loader;       // training
+    size_t base_bytes;           // this process before session_training, libraries included
+    size_t base_peak;            // the most it took until then
     struct evaluator *evaluator; // NULL without a test set
     struct profile *profile;     // NULL: off
 };

@@ -209,7 +209,10 @@ enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t gl
     enum status status = workers_run(s->workers, worker_run, step);
     TRY(step_agree(step, status, news));
     profile_mark(s->profile, PROFILE_AGREE);
+    rehearsal_go_on();
     TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, global), global));
+    rehearsal_updated();
+    rehearsal_play_update(update_share(s->update));
     profile_step_end(s->profile);
     return STATUS_OK;
 }

@@ -132,6 +132,8 @@ static enum status train(struct session *session, const struct args *args)
     enum status status = group_agree(session->group, loop_run(session, &config));
     if (status != STATUS_OK && status != STATUS_STOPPED)
         return status;
+    if (status == STATUS_OK)
+        TRY(plan_show_measured(session));
     enum status shown = profile_finish(session->profile, &folder);
     return status == STATUS_OK ? shown : status;
 }

@@ -398,6 +398,11 @@ enum status update_step(struct update *update, float *params, double lr, uint64_
     return STATUS_OK;
 }
 
+double update_share(const struct update *update)
+{
+    return update->n > 0 ? (double)update->n_local / (double)update->n : 0;
+}
+
 double update_norm(const struct update *update)
 {
     return update->norm;

@@ -68,6 +68,7 @@ void update_set_profile(struct update *update, struct profile *profile); // borr
 enum status update_step(struct update *update, float *params, double lr, uint64_t step);
 // Workers that carry out the update, borrowed; without this the caller does it alone.
 void update_use_workers(struct update *update, struct workers *workers);
+double update_share(const struct update *update); // of the flat vector that this rank updates
 double update_norm(const struct update *update); // global gradient norm of the last step, unclipped
 
 // State vectors: 0 <= i < update_n_states, names "momentum", "adam_m", "adam_v", "lookahead", "ema"

@@ -7,12 +7,7 @@
 #include "comm/memory.h"
 #include "models/kernels/conv_direct.h"
 
-static size_t size_max(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-static enum status plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
+enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta)
 {
     const size_t most = INT32_MAX;
@@ -39,8 +34,8 @@ static enum status rows_plan(struct conv_rows *rows, const struct conv_blocks *b
     for (int b = 0; b < 2; b++) {
         if (width[b] == 0 || blocks->total < width[b] || rows->n_taps == 0)
             continue;
-        TRY(plan_gemm(&rows->gemm[b], width[b], rows->n_columns, k, width[b], ldb, ldc, false,
-                      beta));
+        TRY(conv_direct_gemm(&rows->gemm[b], width[b], rows->n_columns, k, width[b], ldb, ldc,
+                             false, beta));
         for (size_t t = 0; t < rows->n_taps; t++)
             rows->w_offset[b][t] = rows->tap[t] * k * width[b] * sizeof(float);
     }
@@ -92,10 +87,11 @@ static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, 
     rows->out_origin = a * conv->dx.row + b * conv->dx.c;
     rows->out_row = s->stride_h * conv->dx.row;
     rows->in_row = conv->dy.row;
-    rows->column_step = s->stride_w * conv->dx.c;
+    conv->has_gaps = conv->has_gaps || rows->n_taps == 0;
     if (rows->n_rows == 0)
         return STATUS_OK;
-    return rows_plan(rows, &conv->c_blocks, conv->k, conv->dy.c, rows->column_step, conv->dx_beta);
+    return rows_plan(rows, &conv->c_blocks, conv->k, conv->dy.c, s->stride_w * conv->dx.c,
+                     conv->dx_beta);
 }
 
 static enum status data_plan(struct conv_direct *conv)
@@ -106,30 +102,6 @@ static enum status data_plan(struct conv_direct *conv)
     for (size_t a = 0; a < s->stride_h; a++)
         for (size_t b = 0; b < s->stride_w; b++)
             TRY(phase_plan(conv, &conv->phases[a * s->stride_w + b], a, b));
-    return STATUS_OK;
-}
-
-static enum status weights_plan(struct conv_direct *conv)
-{
-    const struct conv_shape *s = &conv->shape;
-    size_t positions = conv->y.h * conv->y.w;
-    conv->images = size_max(1, 1024 / size_max(1, positions)); // keeps both operands in cache
-    if (conv->images > conv->y.n)
-        conv->images = conv->y.n;
-    size_t n = conv->images * conv->y.h;
-    TRY(memory_alloc(&conv->dy_offset, n, sizeof(gemm_offset), "convolution offsets"));
-    TRY(memory_alloc(&conv->x_offset, n, sizeof(gemm_offset), "convolution offsets"));
-    for (size_t i = 0; i < n; i++) {
-        size_t image = i / conv->y.h, p = i % conv->y.h;
-        conv->dy_offset[i] = (image * conv->dy.image + p * conv->dy.row) * sizeof(float);
-        conv->x_offset[i] = (image * conv->x.image + p * s->stride_h * conv->x.row) * sizeof(float);
-    }
-    size_t width[2] = {CONV_BLOCK, conv->k % CONV_BLOCK};
-    for (int b = 0; b < 2; b++)
-        for (int beta = 0; beta < 2; beta++)
-            if (width[b] > 0 && conv->k >= width[b])
-                TRY(plan_gemm(&conv->weights[b][beta], width[b], conv->c, conv->y.w, conv->dy.c,
-                              s->stride_w * conv->x.c, s->out, true, beta));
     return STATUS_OK;
 }
 
@@ -174,6 +146,12 @@ static size_t keep_floats(const struct conv_shape *s, struct shape x, size_t n)
     return 2 * packed_floats(s, x.c);
 }
 
+static size_t work_floats(const struct conv_shape *s, struct shape x, size_t n)
+{
+    size_t stem = conv_direct_stem_floats(s, x), weights = conv_direct_weights_floats(s, x, n);
+    return stem > weights ? stem : weights;
+}
+
 static bool suits(const struct conv_shape *s, struct shape x, size_t n,
                   const struct conv_mode *mode)
 {
@@ -205,8 +183,9 @@ static enum status plan(struct conv *base)
     conv->k_blocks = (struct conv_blocks){conv->k, (conv->k + CONV_BLOCK - 1) / CONV_BLOCK};
     conv->c_blocks = (struct conv_blocks){conv->c, (conv->c + CONV_BLOCK - 1) / CONV_BLOCK};
     TRY(forward_plan(conv));
-    TRY(weights_plan(conv));
-    return conv->dx.at ? data_plan(conv) : STATUS_OK;
+    TRY(conv_direct_weights_plan(conv, base->work));
+    TRY(conv_direct_stem_plan(conv, base->work));
+    return conv->dx.at && !conv->stem.products ? data_plan(conv) : STATUS_OK;
 }
 
 static void rows_free(struct conv_rows *rows)
@@ -226,14 +205,14 @@ static void direct_free(struct conv *base)
     for (size_t i = 0; conv->phases && i < conv->n_phases; i++)
         rows_free(&conv->phases[i]);
     free(conv->phases);
-    free(conv->dy_offset);
-    free(conv->x_offset);
+    conv_direct_weights_free(&conv->weights);
     free(conv);
 }
 
 const struct conv_method conv_direct = {.name = "direct",
                                         .suits = suits,
                                         .keep_floats = keep_floats,
+                                        .work_floats = work_floats,
                                         .plan = plan,
                                         .pack = conv_direct_pack,
                                         .forward = conv_direct_forward,

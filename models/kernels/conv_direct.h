@@ -6,6 +6,7 @@
 
 #include "models/kernels/conv_private.h"
 #include "models/kernels/gemm.h"
+#include "models/kernels/stem_table.h"
 
 #define CONV_BLOCK ((size_t)64) // channels of an m-block: 4 vectors of 16 floats
 
@@ -32,7 +33,30 @@ struct conv_rows {
     size_t n_rows, n_columns;
     size_t out_origin, out_row; // floats: first element within an image, from row to row
     size_t in_row;              // floats the base moves a row
-    size_t column_step;         // floats between columns of the output (zeroing rows without taps)
+};
+
+// Backward weights work on this many output rows at a time: `rows` of each of `images` images, one
+// or all of them.
+struct conv_chunk {
+    size_t images, rows, width;
+    size_t x_rows, x_width; // input that they read
+    bool packs_x, packs_dy; // copied block by block first
+};
+
+struct conv_weights {
+    struct conv_chunk chunk;
+    struct gemm gemm[2][2][2];               // [rest of K][rest of C][beta]
+    gemm_offset *dy_offset[2], *x_offset[2]; // of each row, bytes, for full blocks and rests
+    float *dy_pack, *x_pack;                 // in work
+};
+
+// Kernels of a convolution of few channels; NULL: the pass runs as any other.
+struct conv_stem {
+    struct stem shape;
+    stem_forward *forward;
+    stem_weights *weights;
+    float *products; // in work; backward data
+    struct gemm data;
 };
 
 struct conv_direct {
@@ -44,16 +68,27 @@ struct conv_direct {
     struct conv_rows forward;
     struct conv_rows *phases; // stride_h * stride_w of them; NULL: no backward data
     size_t n_phases;
+    bool has_gaps; // some phase has no taps
     int dx_beta;
-    // Backward weights: [block is rest][beta]; a call sums over the rows of `images` images.
-    struct gemm weights[2][2];
-    gemm_offset *dy_offset, *x_offset;
-    size_t images;
+    struct conv_weights weights;
+    struct conv_stem stem;
     // Pointwise convolutions of dense tensors see all positions of all samples as rows of `merged`
     // positions ("images" of one row); a sample has `positions` of them. 0: not merged.
     size_t merged, positions;
 };
 
+enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
+                             size_t ldb, size_t ldc, bool trans_b, int beta);
+size_t conv_direct_images(const struct conv_direct *conv, size_t n); // samples as the views count
+size_t conv_direct_weights_floats(const struct conv_shape *shape, struct shape x, size_t n);
+enum status conv_direct_weights_plan(struct conv_direct *conv, float *work);
+void conv_direct_weights_free(struct conv_weights *weights);
+size_t conv_direct_stem_floats(const struct conv_shape *shape, struct shape x);
+enum status conv_direct_stem_plan(struct conv_direct *conv, float *work);
+void conv_direct_stem_pack(const struct conv_direct *conv, const float *w, float *to);
+void conv_direct_stem_forward(const struct conv_direct *conv, const float *x, size_t n);
+void conv_direct_stem_data(const struct conv_direct *conv, size_t n);
+void conv_direct_stem_weights(const struct conv_direct *conv, const float *x, size_t n, float *dw);
 void conv_direct_pack(struct conv *conv, const float *w);
 void conv_direct_forward(const struct conv *conv, size_t n);
 void conv_direct_backward_data(const struct conv *conv, size_t n);

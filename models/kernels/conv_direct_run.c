@@ -39,13 +39,15 @@ void conv_direct_pack(struct conv *base, const float *w)
     size_t floats = conv->taps * conv->c * conv->k;
     for (size_t g = 0; g < conv->shape.groups; g++) {
         pack_forward(conv, g, w, conv->packed_forward + g * floats);
-        if (conv->phases)
+        if (conv->stem.products)
+            conv_direct_stem_pack(conv, w, conv->packed_backward);
+        else if (conv->phases)
             pack_backward(conv, g, w, conv->packed_backward + g * floats);
     }
 }
 
 // Samples of the caller to images of the (perhaps merged) views.
-static size_t images_of(const struct conv_direct *conv, size_t n)
+size_t conv_direct_images(const struct conv_direct *conv, size_t n)
 {
     return conv->merged ? (n * conv->positions + conv->merged - 1) / conv->merged : n;
 }
@@ -86,69 +88,43 @@ void conv_direct_forward(const struct conv *base, size_t n)
     const struct conv_shape *s = &conv->shape;
     const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
     size_t floats = conv->taps * conv->c * conv->k;
+    if (conv->stem.forward) {
+        conv_direct_stem_forward(conv, x, n);
+        return;
+    }
     for (size_t g = 0; g < s->groups; g++)
         run_blocks(&conv->forward, &conv->k_blocks, conv->taps * conv->c,
                    conv->packed_forward + g * floats, &conv->x, x + g * conv->c, &conv->y,
-                   conv->y.at + g * conv->k, images_of(conv, n));
+                   conv->y.at + g * conv->k, conv_direct_images(conv, n));
 }
 
 // Input pixels that no tap reaches have gradient zero.
-static void zero_rows(const struct conv_rows *rows, const struct tensor *dx, size_t n)
+static void zero_rows(const struct tensor *dx, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        for (size_t row = 0; row < rows->n_rows; row++)
-            for (size_t column = 0; column < rows->n_columns; column++)
-                memset(dx->at + i * dx->image + rows->out_origin + row * rows->out_row +
-                           column * rows->column_step,
-                       0, dx->c * sizeof(float));
+        for (size_t h = 0; h < dx->h; h++)
+            memset(tensor_row(dx, i, h), 0, dx->w * dx->c * sizeof(float));
 }
 
 void conv_direct_backward_data(const struct conv *base, size_t n)
 {
     const struct conv_direct *conv = base->self;
-    n = images_of(conv, n);
+    if (conv->stem.products) {
+        conv_direct_stem_data(conv, n);
+        return;
+    }
+    n = conv_direct_images(conv, n);
     const float *dy = conv->dy.at - conv->dy.halo_h * conv->dy.row - conv->dy.halo_w * conv->dy.c;
     size_t floats = conv->taps * conv->c * conv->k;
+    if (conv->has_gaps && conv->dx_beta == 0)
+        zero_rows(&conv->dx, n);
     for (size_t i = 0; i < conv->n_phases; i++) {
         const struct conv_rows *rows = &conv->phases[i];
-        if (rows->n_taps == 0 && conv->dx_beta == 0)
-            zero_rows(rows, &conv->dx, n);
         if (rows->n_taps == 0)
             continue;
         for (size_t g = 0; g < conv->shape.groups; g++)
             run_blocks(rows, &conv->c_blocks, conv->taps * conv->k,
                        conv->packed_backward + g * floats, &conv->dy, dy + g * conv->k, &conv->dx,
                        conv->dx.at + g * conv->c, n);
-    }
-}
-
-// dw[tap][c][k] of one group and tap, all blocks of K, images [n0, n0 + n).
-static void weights_tap(const struct conv_direct *conv, size_t group, size_t tap, size_t n0,
-                        size_t n, float *dw)
-{
-    const struct conv_shape *s = &conv->shape;
-    size_t r = tap / s->kernel_w, t = tap % s->kernel_w;
-    const float *x = conv->x.at + n0 * conv->x.image + group * conv->c +
-                     r * s->dilation_h * conv->x.row + t * s->dilation_w * conv->x.c -
-                     s->pad_h * conv->x.row - s->pad_w * conv->x.c;
-    const float *dy = conv->dy.at + n0 * conv->dy.image + group * conv->k;
-    for (size_t b = 0; b < conv->k_blocks.n; b++) {
-        int rest = conv_block_width(&conv->k_blocks, b) < CONV_BLOCK;
-        gemm_run(&conv->weights[rest][n0 > 0], dy + b * CONV_BLOCK, conv->dy_offset, x,
-                 conv->x_offset, dw + tap * conv->c * s->out + group * conv->k + b * CONV_BLOCK,
-                 n * conv->y.h);
-    }
-}
-
-void conv_direct_backward_weights(const struct conv *base, size_t n, float *dw)
-{
-    const struct conv_direct *conv = base->self;
-    ASSERT(!conv->merged || (n * conv->positions) % conv->merged == 0);
-    n = images_of(conv, n);
-    for (size_t n0 = 0; n0 < n; n0 += conv->images) {
-        size_t images = n - n0 < conv->images ? n - n0 : conv->images;
-        for (size_t g = 0; g < conv->shape.groups; g++)
-            for (size_t tap = 0; tap < conv->taps; tap++)
-                weights_tap(conv, g, tap, n0, images, dw);
     }
 }

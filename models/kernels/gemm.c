@@ -66,6 +66,14 @@ enum status gemm_plan(struct gemm *gemm, const struct gemm_shape *shape)
     }
 }
 
+void gemm_start(void)
+{
+    if (backend_in_force() == GEMM_XSMM)
+        gemm_xsmm_start();
+    else if (backend_in_force() == GEMM_BLAS)
+        gemm_blas_version();
+}
+
 const char *gemm_backend_name(void)
 {
     switch (backend_in_force()) {

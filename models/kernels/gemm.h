@@ -40,6 +40,9 @@ static inline void gemm_run(const struct gemm *gemm, const float *a, const gemm_
 // Process-wide choice before planning (tests, and the environment variable SW2_GEMM=xsmm|blas|ref):
 // default GEMM_AUTO: LIBXSMM where it is built in and has a JIT for this machine, else OpenBLAS.
 void gemm_select(enum gemm_backend backend);
+// Loads the backend in force and what it keeps for itself; planning does so too. The plan of memory
+// calls it early, to measure rather than guess that part.
+void gemm_start(void);
 const char *gemm_backend_name(void); // "LIBXSMM 1.17", "OpenBLAS 0.3.21 SkylakeX", "reference"
 const char *gemm_versions(void);     // both libraries' versions, for --version
 

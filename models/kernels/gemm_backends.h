@@ -6,6 +6,7 @@
 #include "models/kernels/gemm.h"
 
 bool gemm_xsmm_is_usable(void);         // built in, and its JIT knows this machine
+void gemm_xsmm_start(void);             // loads its JIT, for the instruction set in force
 bool gemm_xsmm_plan(struct gemm *gemm); // false: the JIT refuses the shape
 const char *gemm_xsmm_version(void);    // "LIBXSMM 1.17" or "no LIBXSMM"
 // Any shape. Both load OpenBLAS at the first call, for the instruction set then in force.

@@ -7,7 +7,7 @@
 #include "models/kernels/gemm_backends.h"
 
 // LIBXSMM follows the instruction set all ranks agreed on, never this CPU's own.
-static void target_follow_isa(void)
+void gemm_xsmm_start(void)
 {
     static int is_set = -1;
     int isa = (int)isa_current();
@@ -38,7 +38,7 @@ static void run(const struct gemm *gemm, const float *a, const gemm_offset *a_of
 
 bool gemm_xsmm_plan(struct gemm *gemm)
 {
-    target_follow_isa();
+    gemm_xsmm_start();
     const struct gemm_shape *s = &gemm->shape;
     libxsmm_blasint lda = s->lda, ldb = s->ldb, ldc = s->ldc;
     float alpha = 1, beta = (float)s->beta;

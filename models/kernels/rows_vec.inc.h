@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Vectors of the compiler (GCC and clang extensions) as wide as the instruction set's registers,
-// and the few functions the loops of rows_*.inc.h need. Included by rows_isa.c only.
+// and the few functions the loops of rows_*.inc.h need. Included by rows_isa.c and winograd_isa.c.
 #include <stdint.h>
 #include <string.h>
 

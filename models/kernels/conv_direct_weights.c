@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+// Backward weights of the direct convolution: its plan and its loops.
+//   dw[r,s] += sum over output rows p  x[row p of tap r,s]^T dy[row p]
+// One GEMM sums over a chunk of output rows, so many that its operands stay in the second cache.
+// Where a pixel has more channels than one block, a block's channels lie far apart (in steps of
+// powers of two, usually, which meet in few cache sets): then the chunk is first copied, block
+// after block.
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "models/kernels/conv_direct.h"
+
+static size_t size_max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+// Input pixels that n outputs in a row read.
+static size_t reach(size_t n, size_t kernel, size_t stride, size_t dilation)
+{
+    return (n - 1) * stride + (kernel - 1) * dilation + 1;
+}
+
+// Cuts outputs of n images of h x w into chunks: whole images, or rows of one.
+static struct conv_chunk chunk_cut(const struct conv_shape *s, size_t c, size_t k, size_t n,
+                                   size_t h, size_t w)
+{
+    bool is_pointwise = s->kernel_h * s->kernel_w == 1;
+    struct conv_chunk chunk = {.width = w};
+    chunk.packs_dy = k > CONV_BLOCK && (!is_pointwise || c >= 256);
+    chunk.packs_x = c > CONV_BLOCK && !is_pointwise && s->stride_w == 1;
+    size_t pixels = chunk.packs_dy && chunk.packs_x   ? 1024
+                    : chunk.packs_dy || chunk.packs_x ? 256
+                                                      : 131072 / size_max(c + k, 64);
+    chunk.images = size_min(n, size_max(1, pixels / (h * w)));
+    size_t n_parts = (h * w + pixels - 1) / pixels;
+    chunk.rows = n_parts > 1 ? size_max(1, (h + n_parts - 1) / n_parts) : h;
+    if (chunk.rows > h)
+        chunk.rows = h;
+    chunk.x_rows = reach(chunk.rows, s->kernel_h, s->stride_h, s->dilation_h);
+    chunk.x_width = reach(w, s->kernel_w, s->stride_w, s->dilation_w);
+    return chunk;
+}
+
+static size_t dy_floats(const struct conv_chunk *chunk, size_t k)
+{
+    return chunk->packs_dy ? (chunk->images * chunk->rows * chunk->width * k + 15) / 16 * 16 : 0;
+}
+
+static size_t x_floats(const struct conv_chunk *chunk, size_t c)
+{
+    return chunk->packs_x ? chunk->images * chunk->x_rows * chunk->x_width * c : 0;
+}
+
+size_t conv_direct_weights_floats(const struct conv_shape *s, struct shape x, size_t n)
+{
+    size_t c = x.c / s->groups, k = s->out / s->groups;
+    struct shape y = conv_output(s, x);
+    struct conv_chunk chunk = chunk_cut(s, c, k, n, y.h, y.w);
+    size_t floats = dy_floats(&chunk, k) + x_floats(&chunk, c);
+    if (s->kernel_h * s->kernel_w == 1) { // perhaps merged: rows of another length
+        chunk = chunk_cut(s, c, k, n * y.h * y.w, 1, 1);
+        floats = size_max(floats, dy_floats(&chunk, k) + x_floats(&chunk, c));
+    }
+    return floats;
+}
+
+static enum status gemms_plan(struct conv_direct *conv)
+{
+    struct conv_weights *weights = &conv->weights;
+    const struct conv_chunk *chunk = &weights->chunk;
+    size_t m[2] = {CONV_BLOCK, conv->k % CONV_BLOCK};
+    size_t n[2] = {chunk->packs_x ? CONV_BLOCK : conv->c,
+                   chunk->packs_x ? conv->c % CONV_BLOCK : 0};
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++)
+            for (int beta = 0; beta < 2 && m[i] && n[j] && m[i] <= conv->k; beta++)
+                TRY(conv_direct_gemm(&weights->gemm[i][j][beta], m[i], n[j], conv->y.w,
+                                     chunk->packs_dy ? m[i] : conv->dy.c,
+                                     conv->shape.stride_w * (chunk->packs_x ? n[j] : conv->x.c),
+                                     conv->shape.out, true, beta));
+    return STATUS_OK;
+}
+
+enum status conv_direct_weights_plan(struct conv_direct *conv, float *work)
+{
+    const struct conv_shape *s = &conv->shape;
+    struct conv_weights *weights = &conv->weights;
+    struct conv_chunk *chunk = &weights->chunk;
+    *chunk = chunk_cut(s, conv->c, conv->k, conv->y.n, conv->y.h, conv->y.w);
+    weights->dy_pack = work;
+    weights->x_pack = work + dy_floats(chunk, conv->k);
+    size_t n = chunk->images * chunk->rows;
+    for (int rest = 0; rest < 2; rest++) {
+        TRY(memory_alloc(&weights->dy_offset[rest], n, sizeof(gemm_offset), "offsets"));
+        TRY(memory_alloc(&weights->x_offset[rest], n, sizeof(gemm_offset), "offsets"));
+        size_t k = rest ? conv->k % CONV_BLOCK : CONV_BLOCK,
+               c = rest ? conv->c % CONV_BLOCK : CONV_BLOCK;
+        for (size_t i = 0; i < n; i++) {
+            size_t image = i / chunk->rows, p = i % chunk->rows;
+            weights->dy_offset[rest][i] =
+                sizeof(float) * (chunk->packs_dy ? i * chunk->width * k
+                                                 : image * conv->dy.image + p * conv->dy.row);
+            weights->x_offset[rest][i] =
+                sizeof(float) *
+                (chunk->packs_x ? (image * chunk->x_rows + p * s->stride_h) * chunk->x_width * c
+                                : image * conv->x.image + p * s->stride_h * conv->x.row);
+        }
+    }
+    return gemms_plan(conv);
+}
+
+void conv_direct_weights_free(struct conv_weights *weights)
+{
+    for (int rest = 0; rest < 2; rest++) {
+        free(weights->dy_offset[rest]);
+        free(weights->x_offset[rest]);
+    }
+}
+
+// Copies rows of pixels, `channels` of each, into blocks: [block][row][pixel][width of the block].
+static void rows_pack(float *to, const float *from, size_t image_step, size_t row_step,
+                      size_t pixel_step, size_t images, size_t rows, size_t width, size_t channels)
+{
+    for (size_t c0 = 0; c0 < channels; c0 += CONV_BLOCK) {
+        size_t block = size_min(CONV_BLOCK, channels - c0);
+        for (size_t i = 0; i < images * rows; i++) {
+            const float *at = from + i / rows * image_step + i % rows * row_step + c0;
+            if (block == CONV_BLOCK)
+                for (size_t q = 0; q < width; q++, to += CONV_BLOCK)
+                    memcpy(to, at + q * pixel_step, CONV_BLOCK * sizeof *to);
+            else
+                for (size_t q = 0; q < width; q++, to += block)
+                    memcpy(to, at + q * pixel_step, block * sizeof *to);
+        }
+    }
+}
+
+struct part { // of a chunk: images [n0, n0 + images), output rows [p0, p0 + rows)
+    size_t n0, images, p0, rows;
+    const float *x, *dy; // of one group, first pixel that is read
+    int beta;
+};
+
+// All taps of one block of K and one of C (if x is not packed: all of C).
+static void part_block(const struct conv_direct *conv, const struct part *part, size_t kb,
+                       size_t cb, float *dw)
+{
+    const struct conv_shape *s = &conv->shape;
+    const struct conv_weights *weights = &conv->weights;
+    const struct conv_chunk *chunk = &weights->chunk;
+    size_t k0 = kb * CONV_BLOCK, c0 = cb * CONV_BLOCK;
+    int k_rest = conv->k - k0 < CONV_BLOCK, c_rest = chunk->packs_x && conv->c - c0 < CONV_BLOCK;
+    size_t c_width = c_rest ? conv->c - c0 : CONV_BLOCK;
+    size_t pixels = part->images * part->rows * chunk->width;
+    const float *dy = chunk->packs_dy ? weights->dy_pack + k0 * pixels : part->dy + k0;
+    size_t x_pixels =
+        part->images * reach(part->rows, s->kernel_h, s->stride_h, s->dilation_h) * chunk->x_width;
+    const float *x = chunk->packs_x ? weights->x_pack + c0 * x_pixels : part->x;
+    size_t row = chunk->packs_x ? chunk->x_width * c_width : conv->x.row;
+    size_t pixel = chunk->packs_x ? c_width : conv->x.c;
+    for (size_t tap = 0; tap < conv->taps; tap++)
+        gemm_run(&weights->gemm[k_rest][c_rest][part->beta], dy, weights->dy_offset[k_rest],
+                 x + tap / s->kernel_w * s->dilation_h * row +
+                     tap % s->kernel_w * s->dilation_w * pixel,
+                 weights->x_offset[c_rest], dw + (tap * conv->c + c0) * s->out + k0,
+                 part->images * part->rows);
+}
+
+static void part_run(const struct conv_direct *conv, const struct part *part, float *dw)
+{
+    const struct conv_shape *s = &conv->shape;
+    const struct conv_weights *weights = &conv->weights;
+    const struct conv_chunk *chunk = &weights->chunk;
+    if (chunk->packs_dy)
+        rows_pack(weights->dy_pack, part->dy, conv->dy.image, conv->dy.row, conv->dy.c,
+                  part->images, part->rows, chunk->width, conv->k);
+    if (chunk->packs_x)
+        rows_pack(weights->x_pack, part->x, conv->x.image, conv->x.row, conv->x.c, part->images,
+                  reach(part->rows, s->kernel_h, s->stride_h, s->dilation_h), chunk->x_width,
+                  conv->c);
+    size_t c_blocks = chunk->packs_x ? conv->c_blocks.n : 1;
+    for (size_t kb = 0; kb < conv->k_blocks.n; kb++)
+        for (size_t cb = 0; cb < c_blocks; cb++)
+            part_block(conv, part, kb, cb, dw);
+}
+
+void conv_direct_backward_weights(const struct conv *base, size_t n, float *dw)
+{
+    const struct conv_direct *conv = base->self;
+    const struct conv_shape *s = &conv->shape;
+    const struct conv_chunk *chunk = &conv->weights.chunk;
+    ASSERT(!conv->merged || (n * conv->positions) % conv->merged == 0);
+    n = conv_direct_images(conv, n);
+    const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
+    if (conv->stem.weights) {
+        conv_direct_stem_weights(conv, x, n, dw);
+        return;
+    }
+    for (size_t g = 0; g < s->groups; g++)
+        for (size_t n0 = 0; n0 < n; n0 += chunk->images)
+            for (size_t p0 = 0; p0 < conv->y.h; p0 += chunk->rows) {
+                struct part part = {.n0 = n0,
+                                    .images = size_min(chunk->images, n - n0),
+                                    .p0 = p0,
+                                    .rows = size_min(chunk->rows, conv->y.h - p0),
+                                    .beta = n0 + p0 > 0};
+                part.x = x + n0 * conv->x.image + p0 * s->stride_h * conv->x.row + g * conv->c;
+                part.dy = conv->dy.at + n0 * conv->dy.image + p0 * conv->dy.row + g * conv->k;
+                part_run(conv, &part, dw + g * conv->k);
+            }
+}
