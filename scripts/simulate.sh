@@ -57,7 +57,7 @@ XML
 simulated() {
     local n=$1 computing=$2
     shift 2
-    smpirun -np "$n" -platform "$work/platform.xml" -hostfile "$work/hosts" \
+    "${pin[@]}" smpirun -np "$n" -platform "$work/platform.xml" -hostfile "$work/hosts" \
         --log=root.thres:error --cfg=smpi/host-speed:100Gf --cfg=smpi/shared-malloc:local \
         --cfg=smpi/simulate-computation:"$computing" --cfg=smpi/test:1e-7 \
         --cfg=smpi/os:0:5e-7:0 --cfg=smpi/ois:0:5e-7:0 --cfg=smpi/or:0:5e-7:0 \
@@ -70,6 +70,7 @@ simulated() {
     }
 }
 network=()
+pin=()
 
 # ---- the same bits
 
@@ -181,9 +182,34 @@ scaling() { # RECIPE MOST
 
 # ---- the prediction against the machine
 
+# The tape of one rank, while another that knows nothing of it keeps the second core as busy: ranks
+# of a host share its memory.
+record_beside() { # RECIPE DATA M STEPS
+    (
+        work=$work/beside pin=(taskset -c 0)
+        mkdir -p "$work"
+        record "$@"
+    ) &
+    pin=(taskset -c 1)
+    record "$@"
+    pin=()
+    wait
+}
+
+# Appends to FILE the seconds of all cores so far: in all, and those of programs that this script
+# did not start.
+cores_seconds() { # FILE
+    times >"$work/times" # of this shell: not in a pipe
+    awk -v hz="$(getconf CLK_TCK)" '
+        NR == FNR { for (i = 1; i <= 2; i++) { split($i, t, /[ms]/); own += t[1] * 60 + t[2] } }
+        /^cpu / { busy = ($2 + $3 + $4 + $7 + $8 + $9) / hz
+            print busy + ($5 + $6) / hz, busy - own }' "$work/times" /proc/stat >>"$1"
+}
+
 # Rounds in turn, and the least of each figure: on a shared machine that is the undisturbed one.
 check() {
-    local recipe=scripts/bench/resnet20_projection.yaml m=16 rounds=5 round data latency bandwidth
+    local recipe=scripts/bench/resnet20_projection.yaml m=16 rounds=5 round
+    local data latency bandwidth others
     if [ -z "${SW2_BIN:-}" ]; then
         packages_for_build "${packages_test[@]}"
         build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON
@@ -194,7 +220,7 @@ check() {
     data=$(data_of $recipe 5120)
     rm -f "$work"/rounds.*
     for ((round = 0; round < rounds; round++)); do
-        record $recipe "$data" $m 40
+        record_beside $recipe "$data" $m 40
         mpirun -q -np 2 --bind-to core "$programs/tests/bench_pingpong" >"$work/pingpong"
         read -r latency bandwidth <"$work/pingpong"
         platform 2 "$bandwidth" "$latency"
@@ -202,21 +228,26 @@ check() {
         predict $recipe "$data" $m 2 4 16 >>"$work/rounds.predicted"
         network=()
         timed "$data" 128 8 40
+        : >"$work/cores"
+        cores_seconds "$work/cores"
         # By messages, as between hosts; in shared memory there would be none.
         SW2_SHARED=off mpirun -q -np 2 --bind-to core "$programs/sw2-train" $recipe \
             --out "$work/real" "${options[@]}"
+        cores_seconds "$work/cores"
+        others=$(awk 'NR > 1 { printf "%.0f", 100 * ($2 - busy) / ($1 - all) }
+            { all = $1; busy = $2 }' "$work/cores")
         step_of "$work/real" >>"$work/rounds.real"
         echo "round $((round + 1)): a grain $(awk '/^lap/ { s += $3 } END { print s }' \
             "$work/tape") s, ping-pong $latency s and $bandwidth bytes/s;" \
             "a step: predicted $(tail -n 1 "$work/rounds.predicted") s," \
-            "real $(tail -n 1 "$work/rounds.real") s"
+            "real $(tail -n 1 "$work/rounds.real") s (other programs: $others % of the cores)"
     done
     paste <(sort -g "$work/rounds.predicted") <(sort -g "$work/rounds.real") | head -n 1 | awk '{
         off = 100 * ($1 / $2 - 1)
         printf "resnet20, batch 128, 2 ranks: predicted %.4f s a step, real %.4f s: %+.1f %%\n",
             $1, $2, off
         exit off > 10 || off < -10 }' || {
-        echo "the prediction is more than 10 % off" >&2
+        echo "the prediction is more than 10 % off; where other programs run, that means little" >&2
         return 1
     }
 }
