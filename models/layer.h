@@ -66,6 +66,8 @@ struct param {
 struct pass {
     size_t n;            // samples, at most the grain
     bool is_training;    // batch statistics and dropout
+    bool is_again;       // forward of the same samples once more (recompute): keep still holds what
+                         // the first one drew and measured
     const float *params; // flat vector
     float *grads;        // flat vector of this grain; NULL outside training
     uint64_t seed; // random numbers: (seed, RANDOM_DROPOUT, epoch, row, layer << 20 | element / 4)

@@ -364,11 +364,13 @@ void model_backward(struct model *model, const struct pass *pass,
                     void (*hook)(void *context, size_t offset), void *context)
 {
     struct graph *graph = &model->graph;
+    struct pass again = *pass;
+    again.is_again = true;
     for (size_t k = 0; k < graph->n_steps; k++) {
         const size_t i = graph->steps[k].layer;
         const struct layer *layer = &graph->layers[i];
         if (graph->steps[k].is_again) {
-            layer_forward(graph, i, pass);
+            layer_forward(graph, i, &again);
             continue;
         }
         layer_backward(graph, i, pass);

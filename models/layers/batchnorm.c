@@ -73,7 +73,7 @@ static void batchnorm_forward(struct layer *layer, const struct pass *pass)
     const float *gamma = layer_param(layer, pass, WEIGHT), *beta = layer_param(layer, pass, BIAS);
     float *mean = kept_mean(layer), *variance = kept_variance(layer), *rstd = kept_rstd(layer);
     float *scale = kept_scale(layer), *shift = kept_shift(layer);
-    if (pass->is_training)
+    if (pass->is_training && !pass->is_again)
         rows_moments(&layer->x[0], pass->n, mean, variance);
     for (size_t k = 0; k < c; k++) {
         if (!pass->is_training) {

@@ -78,7 +78,8 @@ static void dropout_forward(struct layer *layer, const struct pass *pass)
     const size_t run = y->w * y->c;
     for (size_t n = 0; n < pass->n; n++) {
         uint8_t *mask = mask_of(layer, n);
-        mask_draw(layer, pass, n, mask);
+        if (!pass->is_again)
+            mask_draw(layer, pass, n, mask);
         for (size_t h = 0; h < y->h; h++, mask += run) {
             const float *from = tensor_row(x, n, h);
             float *to = tensor_row(y, n, h);
