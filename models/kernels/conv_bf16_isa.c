@@ -228,12 +228,16 @@ TEMPLATE void outer_block(int V, int J, const struct bf16_outer *o, size_t j)
     }
 }
 
-// Blocks of J values, and of M where no more are left; what lies beyond n_j is read, not stored.
-TEMPLATE void outer_all(int V, int J, int M, const struct bf16_outer *o)
+// Blocks of J values, of M or L where no more are left (both at least 8 sums, which hides the
+// latency); what lies beyond n_j is read, not stored.
+TEMPLATE void outer_all(int V, int J, int M, int L, const struct bf16_outer *o)
 {
     for (size_t j = 0; j < o->n_j;) {
         size_t left = o->n_j - j;
-        if (left <= (size_t)M || (left > (size_t)J && left <= (size_t)(2 * M))) {
+        if (left <= (size_t)L) {
+            outer_block(V, L, o, j);
+            j += (size_t)L;
+        } else if (left <= (size_t)M || (left > (size_t)J && left <= (size_t)(2 * M))) {
             outer_block(V, M, o, j);
             j += (size_t)M;
         } else {
@@ -247,16 +251,16 @@ void bf16_multiply_outer(const struct bf16_outer *o)
 {
     switch (vectors_of(o->width)) {
     case 1:
-        outer_all(1, 24, 16, o);
+        outer_all(1, 24, 16, 10, o);
         break;
     case 2:
-        outer_all(2, 12, 8, o);
+        outer_all(2, 12, 8, 4, o);
         break;
     case 3:
-        outer_all(3, 8, 4, o);
+        outer_all(3, 8, 6, 3, o);
         break;
     default:
-        outer_all(4, 6, 4, o);
+        outer_all(4, 6, 4, 2, o);
     }
 }
 
@@ -307,4 +311,38 @@ void bf16_gather(const float *a, const float *b, size_t ld, size_t n, uint16_t *
     __m512 first = _mm512_mask_i32gather_ps(zero, m, at, a, 4);
     __m512 second = b ? _mm512_mask_i32gather_ps(zero, m, at, b, 4) : zero;
     _mm512_storeu_si512(to, pairs_make(first, second));
+}
+
+// In place: 16 x 16 words, by blocks of 8, 4, 2, 1 (Eklundh 1972).
+TEMPLATE void words_transpose(__m512i v[16])
+{
+    const __m512i at = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    UNROLL for (int d = 8; d > 0; d /= 2)
+    {
+        // Words of the second operand have bit 4 set in the index.
+        __mmask16 odd = _mm512_test_epi32_mask(at, _mm512_set1_epi32(d));
+        __m512i low = _mm512_mask_add_epi32(at, odd, at, _mm512_set1_epi32(16 - d));
+        __m512i high = _mm512_mask_add_epi32(_mm512_add_epi32(at, _mm512_set1_epi32(d)), odd, at,
+                                             _mm512_set1_epi32(16));
+        UNROLL for (int i = 0; i < 16; i++)
+        {
+            if (i & d)
+                continue;
+            __m512i a = v[i], b = v[i + d];
+            v[i] = _mm512_permutex2var_epi32(a, low, b);
+            v[i + d] = _mm512_permutex2var_epi32(a, high, b);
+        }
+    }
+}
+
+void bf16_transpose(const float *w, size_t ld, uint16_t *to, size_t step)
+{
+    __m512i v[16];
+    UNROLL for (int i = 0; i < 16; i++)
+    {
+        const float *row = w + (size_t)i * ld;
+        v[i] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + 16), _mm512_loadu_ps(row));
+    }
+    words_transpose(v);
+    UNROLL for (int i = 0; i < 16; i++) _mm512_storeu_si512(to + (size_t)i * step, v[i]);
 }

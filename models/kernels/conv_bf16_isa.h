@@ -64,5 +64,7 @@ void bf16_interleave(const float *a, const float *b, uint16_t *to, size_t n);
 // to[2 i], to[2 i + 1] = bf16(a[i ld]), bf16(b[i ld]), i < n <= BF16_VECTOR; b NULL: zeros. Zeros
 // up to BF16_VECTOR.
 void bf16_gather(const float *a, const float *b, size_t ld, size_t n, uint16_t *to);
+// The same for 16 rows of w, ld apart, of 32 values: pair i of all of them to to[i step ..].
+void bf16_transpose(const float *w, size_t ld, uint16_t *to, size_t step);
 
 #endif

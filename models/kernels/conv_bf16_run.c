@@ -37,20 +37,32 @@ static const float *run_weight(const struct conv *conv, const size_t *taps, size
     return i < n * k ? w + (taps[i / k] * conv->x.c + c) * k + i % k : NULL;
 }
 
+// Pairs of a run of n taps, channels [c, c + n_c) of at most BF16_VECTOR; `step` from pair to pair.
+static void pack_run(const struct conv *conv, const size_t *taps, size_t n, size_t c, size_t n_c,
+                     const float *w, uint16_t *to, size_t step)
+{
+    const size_t k = conv->shape.out, pairs = (n * k + 1) / 2;
+    bool is_even = k % (2 * BF16_VECTOR) == 0 && n_c == BF16_VECTOR;
+    for (size_t i = 0; is_even && i < pairs; i += BF16_VECTOR)
+        bf16_transpose(run_weight(conv, taps, n, 2 * i, c, w), k, to + i * step, step);
+    for (size_t i = 0; !is_even && i < pairs; i++)
+        bf16_gather(run_weight(conv, taps, n, 2 * i, c, w),
+                    run_weight(conv, taps, n, 2 * i + 1, c, w), k, n_c, to + i * step);
+}
+
 static void pack_backward(const struct conv *conv, const struct bf16_pass *pass, const float *w)
 {
     const size_t channels = conv->x.c, k = conv->shape.out;
     uint16_t *to = pass->w;
     for (size_t c0 = 0; c0 < channels; c0 += BF16_BLOCK) {
-        size_t end = c0 + bf16_width(channels, c0);
+        size_t width = bf16_width(channels, c0), step = 2 * bf16_round(width);
         const size_t *taps = pass->taps;
         for (size_t r = 0; r < pass->n_runs; r++) {
             size_t n = pass->runs[r].values / k;
-            for (size_t i = 0; i < bf16_pairs(&pass->runs[r]); i++)
-                for (size_t c = c0; c < end; c += BF16_VECTOR, to += 2 * BF16_VECTOR)
-                    bf16_gather(run_weight(conv, taps, n, 2 * i, c, w),
-                                run_weight(conv, taps, n, 2 * i + 1, c, w), k,
-                                size_min(BF16_VECTOR, end - c), to);
+            for (size_t c = 0; c < width; c += BF16_VECTOR)
+                pack_run(conv, taps, n, c0 + c, size_min(BF16_VECTOR, width - c), w, to + 2 * c,
+                         step);
+            to += bf16_pairs(&pass->runs[r]) * step;
             taps += n;
         }
     }
