@@ -124,6 +124,30 @@ static void relu_fuse(struct graph *graph, size_t i)
     graph->tensors[i + 1].root = root;
 }
 
+// A batch-norm whose only reader is an add of two leaves its last pass to the add, which then reads
+// the norm's own x and makes relu(norm(x) + shortcut) at once.
+static void norm_defer(struct graph *graph, size_t adder)
+{
+    struct layer *add = &graph->layers[adder];
+    for (int k = 0; add->n_x == 2 && k < 2; k++) {
+        int root = graph_x_root(graph, adder, k);
+        struct layer *norm = root > 0 ? &graph->layers[root - 1] : NULL;
+        if (!norm || norm->ops != layer_ops_find("batchnorm") || norm->relu ||
+            readers_count(graph, root) != 1)
+            continue;
+        norm->is_deferred = true;
+        add->norm[k] = norm;
+    }
+}
+
+int graph_x_value(const struct graph *graph, size_t layer, int k)
+{
+    int root = graph_x_root(graph, layer, k);
+    while (root > 0 && graph->layers[root - 1].is_deferred)
+        root = graph_x_root(graph, (size_t)root - 1, 0);
+    return root;
+}
+
 static void halos_collect(struct graph *graph)
 {
     for (size_t i = 0; i < graph->network.n; i++)
@@ -150,9 +174,13 @@ static void flatten_alias(struct graph *graph, size_t i)
 void graph_share(struct graph *graph)
 {
     const struct layer_ops *relu = layer_ops_find("relu"), *flatten = layer_ops_find("flatten");
+    const struct layer_ops *add = layer_ops_find("add");
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == relu)
             relu_fuse(graph, i);
+    for (size_t i = 0; i < graph->network.n; i++)
+        if (graph->layers[i].ops == add)
+            norm_defer(graph, i);
     halos_collect(graph);
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == flatten)

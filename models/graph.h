@@ -55,7 +55,7 @@ void graph_free(struct graph *graph);
 // Stages of graph_init, in graph.c, graph_memory.c, graph_schedule.c and
 // graph_recompute.c.
 enum status graph_shape(struct graph *graph, const struct model_config *config);
-void graph_share(struct graph *graph); // fuses ReLU, aliases flatten, collects halos
+void graph_share(struct graph *graph); // fuses ReLU and norms, aliases flatten, collects halos
 enum status graph_gradients(struct graph *graph, bool input_gradient); // buffers and dx_beta
 enum status graph_schedule(struct graph *graph, bool recompute);       // steps and lifetimes
 enum status graph_bind(struct graph *graph, bool is_plan); // allocates and sets every view
@@ -77,6 +77,7 @@ static inline struct graph_tensor *graph_root(const struct graph *graph, int ten
         tensor = graph->tensors[tensor].root;
     return &graph->tensors[tensor];
 }
+int graph_x_value(const struct graph *graph, size_t layer, int k); // root whose values x[k] sees
 static inline int graph_x_root(const struct graph *graph, size_t layer, int k)
 {
     return graph_root(graph, graph->network.nodes[layer].from[k] + 1)->root;

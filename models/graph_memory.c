@@ -171,7 +171,7 @@ static void views_set(struct graph *graph)
         layer->dy = dx_view(graph, (int)i + 1);
         for (int k = 0; k < layer->n_x; k++) {
             int x = graph->network.nodes[i].from[k] + 1;
-            layer->x[k] = value_view(graph, x);
+            layer->x[k] = value_view(graph, layer->norm[k] ? graph_x_value(graph, i, k) : x);
             layer->dx[k] = dx_view(graph, x);
             if (!graph->has_backward[i])
                 layer->dx[k].at = NULL;

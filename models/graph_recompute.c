@@ -59,7 +59,7 @@ static void cutter_measure(struct cutter *c, const struct graph *graph)
         size_t last = t;
         for (size_t i = t; i < c->n; i++)
             for (int k = 0; !graph->is_skipped[i] && k < graph->layers[i].n_x; k++)
-                last = (size_t)graph_x_root(graph, i, k) == t ? i : last;
+                last = (size_t)graph_x_value(graph, i, k) == t ? i : last;
         for (size_t cut = t; !graph->is_skipped[t - 1] && cut <= last && last > t - 1; cut++)
             c->across[cut] += (double)graph->values[t].floats;
     }

@@ -14,7 +14,10 @@ void graph_mark_reads(const struct graph *graph, size_t i, bool *is_read)
     const struct layer *layer = &graph->layers[i];
     const unsigned spares = layer->ops->spares;
     for (int k = 0; !(spares & SPARES_X) && k < layer->n_x; k++)
-        is_read[graph_x_root(graph, i, k)] = true;
+        is_read[graph_x_value(graph, i, k)] = true;
+    for (int k = 0; k < layer->n_x; k++)
+        if (layer->norm[k]) // its sums are the add's
+            is_read[graph_x_value(graph, i, k)] = true;
     if (!(spares & SPARES_Y) || (layer->relu && !(spares & SPARES_MASK)))
         is_read[i + 1] = true;
 }
@@ -29,7 +32,7 @@ static void again_add(struct graph *graph, size_t first, size_t last, const bool
             graph_mark_reads(graph, i, is_needed);
     for (size_t i = last; i-- > first;)
         for (int k = 0; is_needed[i + 1] && !is_kept[i + 1] && k < graph->layers[i].n_x; k++)
-            is_needed[graph_x_root(graph, i, k)] = true;
+            is_needed[graph_x_value(graph, i, k)] = true;
     for (size_t i = first; i < last; i++)
         if (is_needed[i + 1] && !is_kept[i + 1] && !graph->is_skipped[i])
             graph->steps[graph->n_steps++] = (struct graph_step){i, true};
@@ -42,7 +45,7 @@ static void kept_mark(const struct graph *graph, const size_t *cuts, size_t n, b
     for (size_t s = 0; s < n; s++)
         for (size_t i = cuts[s]; i < cuts[s + 1]; i++)
             for (int k = 0; !graph->is_skipped[i] && k < graph->layers[i].n_x; k++) {
-                int x = graph_x_root(graph, i, k);
+                int x = graph_x_value(graph, i, k);
                 is_kept[x] = is_kept[x] || (size_t)x <= cuts[s];
             }
 }
@@ -64,7 +67,7 @@ static void steps_make(struct graph *graph, const size_t *cuts, size_t n, bool *
 static void forward_trace(struct graph *graph, size_t i, size_t time)
 {
     for (int k = 0; k < graph->layers[i].n_x; k++)
-        arena_use(&graph->values[graph_x_root(graph, i, k)], time);
+        arena_use(&graph->values[graph_x_value(graph, i, k)], time);
     arena_begin(&graph->values[i + 1], time);
 }
 
@@ -74,7 +77,8 @@ static void values_trace(struct graph *graph, bool *is_read)
     for (size_t t = 0; t <= n; t++) {
         struct tensor view = tensor_of(graph->grain, graph->tensors[t].shape,
                                        graph->tensors[t].halo_h, graph->tensors[t].halo_w);
-        graph->values[t] = (struct arena_item){.floats = tensor_floats(&view)};
+        bool is_made = t == 0 || !graph->layers[t - 1].is_deferred;
+        graph->values[t] = (struct arena_item){.floats = is_made ? tensor_floats(&view) : 0};
     }
     arena_begin(&graph->values[0], 0);
     for (size_t i = 0; i < n; i++)

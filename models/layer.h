@@ -98,6 +98,8 @@ struct layer {
     struct tensor x[LAYER_INPUTS_MAX], dx[LAYER_INPUTS_MAX]; // views; dx[i].at NULL: not wanted
     float dx_beta[LAYER_INPUTS_MAX];
     struct tensor y, dy;
+    bool is_deferred; // a norm whose y is never made: the add that alone reads it applies the norm
+    struct layer *norm[LAYER_INPUTS_MAX]; // of an add: x[k] is the x of this deferred norm; or NULL
     bool relu; // a following ReLU was fused: y is max(0, .), and backward masks dy by y > 0
 
     // Set by shape():

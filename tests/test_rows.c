@@ -243,12 +243,51 @@ static void check_sums(struct world *w, float out[5][C_MOST])
     free(dy);
 }
 
+// Sums that mask dy on the way, and the sum of norms.
+static void check_norm_add(struct world *w)
+{
+    const struct tensor *t = w->t;
+    static float out[2][C_MOST];
+    const size_t c = t->c, n = w->count / c;
+    const float *s = w->v[1], *u = w->v[2], *v = w->v[3], *m = w->v[0];
+    double *a = keep(w, 0), *b = keep(w, 1);
+    for (int both = 0; both < 2; both++)
+        for (int is_relu = 0; is_relu < 2; is_relu++) {
+            rows_norm_add(&t[0], s, u, &t[1], both ? v : NULL, both ? m : NULL, &t[4], N, is_relu);
+            for (size_t i = 0; i < w->count; i++) {
+                size_t k = i % c;
+                double want = a[i] * (double)s[k] + (double)u[k] +
+                              (both ? b[i] * (double)v[k] + (double)m[k] : b[i]);
+                near("norm add", &t[4], i, (double)*at(&t[4], i), is_relu ? relu(want) : want,
+                     4e-7);
+            }
+        }
+    double *dy = keep(w, 2), *y = keep(w, 3);
+    rows_norm_sums_mask(&t[0], &t[3], &t[2], N, m, out[0], out[1]);
+    for (size_t k = 0; k < c; k++) {
+        double sums[2] = {0}, tolerance = 1e-6 + 3e-7 * sqrt((double)n);
+        for (size_t i = k; i < w->count; i += c) {
+            double g = y[i] > 0 ? dy[i] : 0;
+            sums[0] += g;
+            sums[1] += g * (a[i] - (double)m[k]);
+            near("masked dy", t, i, (double)*at(&t[2], i), g, 0);
+        }
+        near("sum of masked dy", t, k, (double)out[0][k], sums[0], tolerance);
+        near("sum of masked dy x", t, k, (double)out[1][k], sums[1], tolerance);
+    }
+    free(a);
+    free(b);
+    free(dy);
+    free(y);
+}
+
 static void check_shape(struct shape s)
 {
     float sums[2][5][C_MOST] = {0};
     for (int has_halo = 0; has_halo < 2; has_halo++) {
         struct world w;
-        void (*const checks[])(struct world *) = {check_flat, check_activations, check_channels};
+        void (*const checks[])(struct world *) = {check_flat, check_activations, check_channels,
+                                                  check_norm_add};
         for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
             world_open(&w, s, has_halo);
             checks[i](&w);

@@ -84,6 +84,19 @@ void rows_norm_sums(const struct tensor *x, const struct tensor *dy, size_t n, c
     table()->norm_sums(x, dy, n, mean, scale, shift, sum_dy, sum_dyx);
 }
 
+void rows_norm_sums_mask(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                         size_t n, const float *mean, float *sum_dy, float *sum_dyx)
+{
+    table()->norm_sums_mask(x, y, dy, n, mean, sum_dy, sum_dyx);
+}
+
+void rows_norm_add(const struct tensor *a, const float *a_scale, const float *a_shift,
+                   const struct tensor *b, const float *b_scale, const float *b_shift,
+                   const struct tensor *y, size_t n, bool relu)
+{
+    table()->norm_add(a, a_scale, a_shift, b, b_scale, b_shift, y, n, relu);
+}
+
 void rows_norm_backward(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
                         size_t n, const float *scale, const float *shift, const float *b,
                         const float *d, float beta)

@@ -35,6 +35,14 @@ void rows_scale_shift(const struct tensor *x, const struct tensor *y, size_t n, 
 // rows_scale_shift, so that y need not be read again), else 0; without it dy' = dy.
 void rows_norm_sums(const struct tensor *x, const struct tensor *dy, size_t n, const float *mean,
                     const float *scale, const float *shift, float *sum_dy, float *sum_dyx);
+// The same without a ReLU, after dy = y > 0 ? dy : 0 in place.
+void rows_norm_sums_mask(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                         size_t n, const float *mean, float *sum_dy, float *sum_dyx);
+// y = a a_scale[c] + a_shift[c] + b b_scale[c] + b_shift[c], then max(0, .) if relu. b_scale and
+// b_shift NULL: y = a a_scale[c] + a_shift[c] + b.
+void rows_norm_add(const struct tensor *a, const float *a_scale, const float *a_shift,
+                   const struct tensor *b, const float *b_scale, const float *b_shift,
+                   const struct tensor *y, size_t n, bool relu);
 // dx = beta dx + scale[c] dy' + b[c] x + d[c], dy' as above
 void rows_norm_backward(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
                         size_t n, const float *scale, const float *shift, const float *b,

@@ -77,6 +77,82 @@ static void scale_shift(const struct tensor *x, const struct tensor *y, size_t n
         scale_shift_all(false, false, x, y, n, scale, shift);
 }
 
+// What norm_add reads and writes at one run of a block, and its parameters there.
+struct norm_add_run {
+    const float *a, *b;
+    float *y;
+    const float *a_scale, *a_shift, *b_scale, *b_shift;
+};
+
+// Of one vector of channels; shift: the sum of both.
+struct norm_add_channel {
+    vec a_scale, b_scale, shift;
+};
+
+TEMPLATE void norm_add_step(bool both, bool relu, const struct norm_add_run *r, size_t i,
+                            const struct norm_add_channel *k, size_t part)
+{
+    vec v = vec_load_part(r->b + i, part);
+    v = both ? v * k->b_scale + k->shift : v + k->shift;
+    v = vec_load_part(r->a + i, part) * k->a_scale + v;
+    vec_store_part(r->y + i, relu ? vec_relu(v) : v, part);
+}
+
+TEMPLATE void norm_add_block(int B, size_t part, bool both, bool relu, struct norm_add_run r,
+                             size_t positions, size_t c)
+{
+    struct norm_add_channel k[4] = {0};
+    for (int j = 0; j < B; j++) {
+        k[j].a_scale = vec_load_part(r.a_scale + j * VEC, part);
+        k[j].shift = vec_load_part(r.a_shift + j * VEC, part);
+        k[j].b_scale = both ? vec_load_part(r.b_scale + j * VEC, part) : (vec){0};
+        k[j].shift += both ? vec_load_part(r.b_shift + j * VEC, part) : (vec){0};
+    }
+    size_t p = 0;
+    for (; p + 4 <= positions; p += 4)
+        for (size_t u = 0; u < 4; u++)
+            for (int j = 0; j < B; j++)
+                norm_add_step(both, relu, &r, (p + u) * c + (size_t)j * VEC, &k[j], part);
+    for (; p < positions; p++)
+        for (int j = 0; j < B; j++)
+            norm_add_step(both, relu, &r, p * c + (size_t)j * VEC, &k[j], part);
+}
+
+TEMPLATE void norm_add_all(bool both, bool relu, const struct tensor *a, const struct tensor *b,
+                           const struct tensor *y, size_t n, const struct norm_add_run *all)
+{
+    struct runs runs = runs_of(n, a, b, y, NULL);
+    for (size_t image = 0; image < runs.images; image++)
+        for (size_t row = 0; row < runs.rows; row++) {
+            const float *from = tensor_row(a, image, row), *other = tensor_row(b, image, row);
+            float *to = tensor_row(y, image, row);
+#define BLOCK(B, part)                                                                             \
+    norm_add_block(B, part, both, relu,                                                            \
+                   (struct norm_add_run){from + c0, other + c0, to + c0, all->a_scale + c0,        \
+                                         all->a_shift + c0, both ? all->b_scale + c0 : NULL,       \
+                                         both ? all->b_shift + c0 : NULL},                         \
+                   runs.positions, a->c)
+            CHANNEL_BLOCKS(a->c, BLOCK);
+#undef BLOCK
+        }
+}
+
+static void norm_add(const struct tensor *a, const float *a_scale, const float *a_shift,
+                     const struct tensor *b, const float *b_scale, const float *b_shift,
+                     const struct tensor *y, size_t n, bool relu)
+{
+    const struct norm_add_run all = {
+        .a_scale = a_scale, .a_shift = a_shift, .b_scale = b_scale, .b_shift = b_shift};
+    if (b_scale && relu)
+        norm_add_all(true, true, a, b, y, n, &all);
+    else if (b_scale)
+        norm_add_all(true, false, a, b, y, n, &all);
+    else if (relu)
+        norm_add_all(false, true, a, b, y, n, &all);
+    else
+        norm_add_all(false, false, a, b, y, n, &all);
+}
+
 struct norm_run {
     const float *x, *dy;
     float *dx;

@@ -5,11 +5,11 @@
 // turns along each row; a group's sums are then added to totals of double. Short chains keep
 // rounding errors small.
 
-enum sum { SUM_PLAIN, SUM_MOMENTS, SUM_NORM, SUM_NORM_RELU };
+enum sum { SUM_PLAIN, SUM_MOMENTS, SUM_NORM, SUM_NORM_RELU, SUM_NORM_MASK };
 #define SUM_GROUP 512
 
 struct sum_args {
-    const struct tensor *x, *dy;       // dy: NORM
+    const struct tensor *x, *dy, *y;   // dy: NORM; y: NORM_MASK
     const float *mean, *scale, *shift; // (c); mean: all but PLAIN; the others: NORM_RELU
     size_t rows;                       // rows of all images, counted through
 };
@@ -19,10 +19,14 @@ struct sum_channel {
     vec mean, scale, shift;
 };
 
-TEMPLATE void sum_step(enum sum op, const float *x, const float *dy,
+TEMPLATE void sum_step(enum sum op, const float *x, float *dy, const float *y,
                        const struct sum_channel *channel, size_t part, vec *s, vec *q)
 {
     vec v = vec_load_part(x, part), g;
+    if (op == SUM_NORM || op == SUM_NORM_RELU || op == SUM_NORM_MASK)
+        vec_ahead(x);
+    if (op == SUM_NORM_MASK)
+        vec_ahead(y);
     switch (op) {
     case SUM_PLAIN: // s += x
         *s += v;
@@ -34,9 +38,14 @@ TEMPLATE void sum_step(enum sum op, const float *x, const float *dy,
         break;
     case SUM_NORM: // s += dy', q += dy' (x - mean)
     case SUM_NORM_RELU:
+    case SUM_NORM_MASK: // dy = dy'
         g = vec_load_part(dy, part);
         if (op == SUM_NORM_RELU)
             g = vec_where_positive(v * channel->scale + channel->shift, g);
+        if (op == SUM_NORM_MASK) {
+            g = vec_where_positive(vec_load_part(y, part), g);
+            vec_store_part(dy, g, part);
+        }
         *s += g;
         *q += g * (v - channel->mean);
         break;
@@ -80,20 +89,23 @@ TEMPLATE void sum_block(enum sum op, int B, size_t part, const struct sum_args *
         vec vs[U_MOST] = {{0}}, vq[U_MOST] = {{0}};
         size_t end = first + group < args->rows ? first + group : args->rows;
         for (size_t row = first; row < end; row++) {
-            const float *from = tensor_row(x, row / x->h, row % x->h) + c0, *dy = from;
-            if (op == SUM_NORM || op == SUM_NORM_RELU)
+            float *from = tensor_row(x, row / x->h, row % x->h) + c0, *dy = from, *y = from;
+            if (op == SUM_NORM || op == SUM_NORM_RELU || op == SUM_NORM_MASK)
                 dy = tensor_row(args->dy, row / x->h, row % x->h) + c0;
+            if (op == SUM_NORM_MASK)
+                y = tensor_row(args->y, row / x->h, row % x->h) + c0;
             size_t p = 0;
             for (; p + (size_t)U <= w; p += (size_t)U)
                 for (int u = 0; u < U; u++)
                     for (int b = 0; b < B; b++) {
                         size_t i = (p + (size_t)u) * c + (size_t)b * VEC;
-                        sum_step(op, from + i, dy + i, &k[b], part, &vs[u * B + b], &vq[u * B + b]);
+                        sum_step(op, from + i, dy + i, y + i, &k[b], part, &vs[u * B + b],
+                                 &vq[u * B + b]);
                     }
             for (; p < w; p++)
                 for (int b = 0; b < B; b++) {
                     size_t i = p * c + (size_t)b * VEC;
-                    sum_step(op, from + i, dy + i, &k[b], part, &vs[b], &vq[b]);
+                    sum_step(op, from + i, dy + i, y + i, &k[b], part, &vs[b], &vq[b]);
                 }
         }
         sum_fold(B, U, vs, s);
@@ -173,4 +185,13 @@ static void norm_sums(const struct tensor *x, const struct tensor *dy, size_t n,
         CHANNEL_BLOCKS(x->c, BLOCK);
 #undef BLOCK
     }
+}
+
+static void norm_sums_mask(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                           size_t n, const float *mean, float *sum_dy, float *sum_dyx)
+{
+    const struct sum_args args = {.x = x, .dy = dy, .y = y, .mean = mean, .rows = n * x->h};
+#define BLOCK(B, part) norm_sums_block(SUM_NORM_MASK, B, part, &args, c0, sum_dy, sum_dyx)
+    CHANNEL_BLOCKS(x->c, BLOCK);
+#undef BLOCK
 }

@@ -22,6 +22,11 @@ struct rows_table {
                         const float *scale, const float *shift, bool relu);
     void (*norm_sums)(const struct tensor *x, const struct tensor *dy, size_t n, const float *mean,
                       const float *scale, const float *shift, float *sum_dy, float *sum_dyx);
+    void (*norm_sums_mask)(const struct tensor *x, const struct tensor *y, const struct tensor *dy,
+                           size_t n, const float *mean, float *sum_dy, float *sum_dyx);
+    void (*norm_add)(const struct tensor *a, const float *a_scale, const float *a_shift,
+                     const struct tensor *b, const float *b_scale, const float *b_shift,
+                     const struct tensor *y, size_t n, bool relu);
     void (*norm_backward)(const struct tensor *x, const struct tensor *dy, const struct tensor *dx,
                           size_t n, const float *scale, const float *shift, const float *b,
                           const float *d, float beta);

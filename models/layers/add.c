@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Sum of inputs of one shape: the residual connection (He et al. 2015). Called through layer.h.
 #include "models/kernels/rows.h"
-#include "models/layer.h"
+#include "models/layers/batchnorm.h"
 
 static enum status add_shape(struct layer *layer)
 {
@@ -21,8 +21,23 @@ static enum status add_shape(struct layer *layer)
     return STATUS_OK;
 }
 
+// relu(norm(x[0]) + x[1]), or with both norms.
+static void norm_forward(struct layer *layer, const struct pass *pass)
+{
+    const int k = layer->norm[0] ? 0 : 1; // sums of two commute
+    struct batchnorm_terms a = batchnorm_terms(layer->norm[k], pass), b = {.scale = NULL};
+    if (layer->norm[1 - k])
+        b = batchnorm_terms(layer->norm[1 - k], pass);
+    rows_norm_add(&layer->x[k], a.scale, a.shift, &layer->x[1 - k], b.scale, b.shift, &layer->y,
+                  pass->n, layer->relu);
+}
+
 static void add_forward(struct layer *layer, const struct pass *pass)
 {
+    if (layer->norm[0] || layer->norm[1]) {
+        norm_forward(layer, pass);
+        return;
+    }
     const struct tensor *sum = &layer->x[0];
     for (int i = 1; i < layer->n_x; i++) {
         bool is_last = i == layer->n_x - 1;
@@ -31,7 +46,7 @@ static void add_forward(struct layer *layer, const struct pass *pass)
     }
 }
 
-static void add_backward(struct layer *layer, const struct pass *pass)
+static void plain_backward(struct layer *layer, const struct pass *pass)
 {
     const struct tensor *mask = layer->relu ? &layer->y : NULL;
     struct tensor dx[LAYER_INPUTS_MAX];
@@ -55,6 +70,27 @@ static void add_backward(struct layer *layer, const struct pass *pass)
     for (int i = 0; i < layer->n_x; i++)
         if (dx[i].at)
             rows_accumulate(&layer->dy, &dx[i], pass->n, layer->dx_beta[i]);
+}
+
+// The sums of the norms that this layer applied. Where both gradients are dy itself, the first pass
+// over it also masks it.
+static void add_backward(struct layer *layer, const struct pass *pass)
+{
+    const struct tensor *dx = layer->dx, *dy = &layer->dy;
+    bool is_shared = layer->n_x == 2 && dx[0].at == dy->at && (!dx[1].at || dx[1].at == dy->at);
+    bool is_masked = !layer->relu || !is_shared || !(layer->norm[0] || layer->norm[1]);
+    if (is_masked)
+        plain_backward(layer, pass);
+    for (int k = 0; k < layer->n_x; k++) {
+        if (!layer->norm[k])
+            continue;
+        struct batchnorm_terms t = batchnorm_terms(layer->norm[k], pass);
+        if (is_masked)
+            rows_norm_sums(&layer->x[k], &dx[k], pass->n, t.mean, NULL, NULL, t.sum_dy, t.sum_dyx);
+        else
+            rows_norm_sums_mask(&layer->x[k], &layer->y, dy, pass->n, t.mean, t.sum_dy, t.sum_dyx);
+        is_masked = true;
+    }
 }
 
 static bool add_fuses_relu(const struct layer *layer)

@@ -5,8 +5,9 @@
 // out as gradients of PARAM_STATE, the trainer averages them. Called through layer.h.
 #include <math.h>
 
+#include "models/layers/batchnorm.h"
+
 #include "models/kernels/rows.h"
-#include "models/layer.h"
 
 struct batchnorm_args {
     double eps, momentum, bias_lr;
@@ -15,7 +16,7 @@ struct batchnorm_args {
 
 enum { WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR, N_PARAMS };
 
-// keep: (5, c), from forward to backward.
+// keep: (6, c), from forward to backward.
 static float *kept_mean(const struct layer *layer)
 {
     return layer->keep;
@@ -36,6 +37,13 @@ static float *kept_scale(const struct layer *layer) // y = x scale + shift
 static float *kept_shift(const struct layer *layer)
 {
     return layer->keep + 4 * layer->y.c;
+}
+
+// Where the gradient of the weight goes: a frozen one has none, but it is needed on the way.
+static float *weight_gradient(const struct layer *layer, const struct pass *pass)
+{
+    return layer->param[WEIGHT].kind == PARAM_FROZEN ? layer->keep + 5 * layer->y.c
+                                                     : layer_grad(layer, pass, WEIGHT);
 }
 
 static enum status batchnorm_shape(struct layer *layer)
@@ -60,8 +68,8 @@ static enum status batchnorm_shape(struct layer *layer)
     layer->y.h = x->h;
     layer->y.w = x->w;
     layer->y.c = x->c;
-    layer->keep_floats = 5 * x->c;
-    layer->work_floats = 3 * x->c;
+    layer->keep_floats = 6 * x->c;
+    layer->work_floats = 2 * x->c;
     layer->flops = 2 * (double)(x->h * x->w * x->c);
     return STATUS_OK;
 }
@@ -84,7 +92,19 @@ static void batchnorm_forward(struct layer *layer, const struct pass *pass)
         scale[k] = gamma[k] * rstd[k];
         shift[k] = beta[k] - mean[k] * scale[k];
     }
-    rows_scale_shift(&layer->x[0], &layer->y, pass->n, scale, shift, layer->relu);
+    if (!layer->is_deferred)
+        rows_scale_shift(&layer->x[0], &layer->y, pass->n, scale, shift, layer->relu);
+}
+
+struct batchnorm_terms batchnorm_terms(const struct layer *layer, const struct pass *pass)
+{
+    return (struct batchnorm_terms){
+        .mean = kept_mean(layer),
+        .scale = kept_scale(layer),
+        .shift = kept_shift(layer),
+        .sum_dy = pass->grads ? layer_grad(layer, pass, BIAS) : NULL,
+        .sum_dyx = pass->grads ? weight_gradient(layer, pass) : NULL,
+    };
 }
 
 // dx = scale (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as scale dy' + b x + d.
@@ -95,8 +115,7 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
     const float *mean = kept_mean(layer), *variance = kept_variance(layer);
     const float *rstd = kept_rstd(layer), *scale = kept_scale(layer);
     const float *shift = layer->relu ? kept_shift(layer) : NULL; // NULL: no mask
-    const bool is_fixed = layer->param[WEIGHT].kind == PARAM_FROZEN;
-    float *dgamma = is_fixed ? layer->work + 2 * c : layer_grad(layer, pass, WEIGHT);
+    float *dgamma = weight_gradient(layer, pass);
     float *dbeta = layer_grad(layer, pass, BIAS);
     float *d_mean = layer_grad(layer, pass, RUNNING_MEAN);
     float *d_var = layer_grad(layer, pass, RUNNING_VAR);
@@ -104,7 +123,8 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
     const float count = (float)(pass->n * layer->y.h * layer->y.w);
     const float unbias = pass->is_training && count > 1 ? count / (count - 1) : 1;
 
-    rows_norm_sums(&layer->x[0], &layer->dy, pass->n, mean, scale, shift, dbeta, dgamma);
+    if (!layer->is_deferred) // else the add has done it
+        rows_norm_sums(&layer->x[0], &layer->dy, pass->n, mean, scale, shift, dbeta, dgamma);
     for (size_t k = 0; k < c; k++) {
         dgamma[k] *= rstd[k];
         b[k] = pass->is_training ? -scale[k] * rstd[k] * dgamma[k] / count : 0;

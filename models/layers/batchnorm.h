@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// What an add needs of the batch-norms before it whose last pass it does (layer->norm).
+#ifndef SW2_MODELS_LAYERS_BATCHNORM_H
+#define SW2_MODELS_LAYERS_BATCHNORM_H
+
+#include "models/layer.h"
+
+// y = x scale + shift; (c) each. sum_dy and sum_dyx as of rows_norm_sums: whoever applies the norm
+// writes them in backward, before the norm's own. NULL without gradients.
+struct batchnorm_terms {
+    const float *mean, *scale, *shift;
+    float *sum_dy, *sum_dyx;
+};
+struct batchnorm_terms batchnorm_terms(const struct layer *layer, const struct pass *pass);
+
+#endif
