@@ -114,7 +114,7 @@ static void view_merge(struct tensor *t, size_t width)
     t->row = t->image = width * t->c;
 }
 
-// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most 128.
+// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most 256.
 static void pointwise_merge(struct conv_direct *conv)
 {
     const struct conv_shape *s = &conv->shape;
@@ -125,7 +125,7 @@ static void pointwise_merge(struct conv_direct *conv)
         return;
     conv->positions = conv->x.h * conv->x.w;
     size_t total = conv->x.n * conv->positions;
-    conv->merged = total < 128 ? total : 128;
+    conv->merged = total < 256 ? total : 256;
     while (total % conv->merged != 0)
         conv->merged--;
     view_merge(&conv->x, conv->merged);
