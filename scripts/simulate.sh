@@ -11,6 +11,7 @@
 # Folders: build/smpi, build/simulate, for --check build; SW2_SMPI_BIN, SW2_SIMULATE_WORK and
 # SW2_BIN name others, of which the builds are used as they are.
 set -euo pipefail
+shopt -s inherit_errexit
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
 cd "$SOURCE"
@@ -84,6 +85,7 @@ bits() { # N RECIPE
     local options=(--resume never -o train.batch=128 -o train.grains=64 -o train.epochs=2)
     platform "$n"
     for ranks in 1 "$n"; do
+        rm -rf "$work/bits$ranks"
         simulated "$ranks" yes "$recipe" --out "$work/bits$ranks" "${options[@]}"
         printf 'weights of %s, %5d simulated rank(s): %s\n' "$recipe" "$ranks" \
             "$(digest "$work/bits$ranks")"
@@ -149,12 +151,14 @@ grain_of() {
 record() { # RECIPE DATA M STEPS
     platform 1
     timed "$2" "$3" 1 "$4"
+    rm -rf "$work/record" "$work/tape"
     SW2_TAPE_RECORD=$work/tape simulated 1 yes "$1" --out "$work/record" "${options[@]}"
 }
 
 # Predicted seconds of a step on N ranks of the platform, each with GRAINS of M samples.
 predict() { # RECIPE DATA M N GRAINS STEPS
     timed "$2" $(($3 * $4 * $5)) $(($4 * $5)) "$6"
+    rm -rf "$work/predict"
     # Without LIBXSMM, whose kernels nobody would call: each takes a mapping of its own a rank.
     SW2_GEMM=ref SW2_TAPE_PLAY=$work/tape simulated "$4" no "$1" --out "$work/predict" \
         "${options[@]}"
@@ -230,6 +234,7 @@ check() {
         timed "$data" 128 8 40
         : >"$work/cores"
         cores_seconds "$work/cores"
+        rm -rf "$work/real"
         # By messages, as between hosts; in shared memory there would be none.
         SW2_SHARED=off mpirun -q -np 2 --bind-to core "$programs/sw2-train" $recipe \
             --out "$work/real" "${options[@]}"
