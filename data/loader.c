@@ -16,6 +16,7 @@
 #include "data/loader_private.h"
 
 #define SLOTS_AUTO 4
+#define SLOTS_AUTO_BYTES ((size_t)4 << 20)
 
 // Of one worker.
 struct ring {
@@ -35,11 +36,30 @@ struct loader {
     pthread_t thread;
     bool is_running; // a thread is there to be joined; with one slot: loader_seek was called
     pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    bool must_stop;     // under the mutex, like the rest
+    pthread_cond_t ready, room; // for workers, for the thread
+    bool is_resting;            // the thread waits until a ring is half empty; all under the mutex
+    bool must_stop;
     enum status status; // of the thread, and the text of its error
     char text[4096];
 };
+
+static size_t slot_bytes(const struct loader_config *config)
+{
+    size_t n = loader_item_rows(config);
+    return n *
+           (loader_values(config) * sizeof(float) + loader_target_bytes(config) + sizeof(uint64_t));
+}
+
+// Two steps' items of a worker, if they are small: a thread that reads far ahead can sleep longer.
+static size_t slots_auto(const struct loader_config *config)
+{
+    int workers = loader_workers(config);
+    size_t wanted = config->order ? 2 * (size_t)(config->n_grains + workers - 1) / (size_t)workers
+                                  : 2 * SLOTS_AUTO;
+    size_t most = SLOTS_AUTO_BYTES / slot_bytes(config);
+    wanted = wanted < most ? wanted : most;
+    return wanted > SLOTS_AUTO ? wanted : SLOTS_AUTO;
+}
 
 static size_t slots_of(const struct loader_config *config)
 {
@@ -47,14 +67,7 @@ static size_t slots_of(const struct loader_config *config)
         return 1;
     if (config->slots == 1 && loader_workers(config) > 1)
         return 2; // only the thread may read
-    return config->slots ? config->slots : SLOTS_AUTO;
-}
-
-static size_t slot_bytes(const struct loader_config *config)
-{
-    size_t n = loader_item_rows(config);
-    return n *
-           (loader_values(config) * sizeof(float) + loader_target_bytes(config) + sizeof(uint64_t));
+    return config->slots ? config->slots : slots_auto(config);
 }
 
 size_t loader_bytes(const struct loader_config *config)
@@ -102,7 +115,8 @@ enum status loader_init(struct loader **out, const struct loader_config *config)
           dataset_path(config->dataset), got.h, got.w, got.c, expected.h, expected.w, expected.c);
     TRY(memory_alloc(&loader, 1, sizeof *loader, "loader"));
     pthread_mutex_init(&loader->mutex, NULL);
-    pthread_cond_init(&loader->changed, NULL);
+    pthread_cond_init(&loader->ready, NULL);
+    pthread_cond_init(&loader->room, NULL);
     enum status status = loader_alloc(loader, config);
     if (status != STATUS_OK)
         loader_free(loader);
@@ -117,7 +131,7 @@ static void thread_stop(struct loader *loader)
         return;
     pthread_mutex_lock(&loader->mutex);
     loader->must_stop = true;
-    pthread_cond_broadcast(&loader->changed);
+    pthread_cond_signal(&loader->room);
     pthread_mutex_unlock(&loader->mutex);
     pthread_join(loader->thread, NULL);
     loader->is_running = false;
@@ -139,7 +153,8 @@ void loader_free(struct loader *loader)
     }
     free(loader->ring);
     loader_fill_free(&loader->fill);
-    pthread_cond_destroy(&loader->changed);
+    pthread_cond_destroy(&loader->ready);
+    pthread_cond_destroy(&loader->room);
     pthread_mutex_destroy(&loader->mutex);
     free(loader);
 }
@@ -171,8 +186,11 @@ static int worker_wait(struct loader *loader)
 {
     int worker;
     pthread_mutex_lock(&loader->mutex);
-    while ((worker = loader->must_stop ? -2 : worker_find(loader)) == -1)
-        pthread_cond_wait(&loader->changed, &loader->mutex);
+    while ((worker = loader->must_stop ? -2 : worker_find(loader)) == -1) {
+        loader->is_resting = true;
+        pthread_cond_wait(&loader->room, &loader->mutex);
+    }
+    loader->is_resting = false;
     pthread_mutex_unlock(&loader->mutex);
     return worker;
 }
@@ -194,7 +212,7 @@ static void *thread_run(void *context)
             loader->status = status;
             snprintf(loader->text, sizeof loader->text, "%s", error_text());
         }
-        pthread_cond_broadcast(&loader->changed);
+        pthread_cond_broadcast(&loader->ready);
         pthread_mutex_unlock(&loader->mutex);
     }
     return NULL;
@@ -221,7 +239,7 @@ enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step)
         ring->made = ring->taken = 0;
         ring->is_held = ring->is_ended = false;
     }
-    loader->must_stop = false;
+    loader->must_stop = loader->is_resting = false;
     loader->status = STATUS_OK;
     loader_fill_seek(&loader->fill, epoch, step);
     loader->is_running = loader->slots == 1;
@@ -264,12 +282,13 @@ static bool item_wait(struct loader *loader, struct ring *ring)
     if (ring->is_held) {
         ring->taken++;
         ring->is_held = false;
-        pthread_cond_broadcast(&loader->changed);
+        if (loader->is_resting && ring->made - ring->taken <= loader->slots / 2)
+            pthread_cond_signal(&loader->room);
     }
     if (ring->made == ring->taken && loader->status == STATUS_OK) {
         double begin = now();
         while (ring->made == ring->taken && loader->status == STATUS_OK)
-            pthread_cond_wait(&loader->changed, &loader->mutex);
+            pthread_cond_wait(&loader->ready, &loader->mutex);
         ring->waited += now() - begin;
     }
     bool is_there = ring->made > ring->taken;

@@ -31,7 +31,7 @@ struct loader_config {
     int first_grain, n_grains;           // training: this rank's run of grains
     uint64_t first_chunk, n_chunks;      // evaluation: this rank's chunks (n_chunks may be 0)
     int workers;                         // that take items; 0: 1
-    size_t slots; // items prepared ahead for each worker; 0: default 4; 1 (one worker only, else
+    size_t slots; // items prepared ahead for each worker; 0: at least 4; 1 (one worker only, else
                   // 2): no thread, each is made when asked for
     uint64_t seed;
 };

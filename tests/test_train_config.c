@@ -33,7 +33,7 @@ static void test_defaults(void **state)
     assert_true(c.beta1 == 0.9 && c.beta2 == 0.999 && c.epsilon == 1e-8 && c.trust == 0.001);
     assert_true(!c.decoupled && !c.decay_all && c.clip_norm == 0 && c.ema == 0);
     assert_true(c.warmup == 0 && c.milestones.n == 0 && c.lr_gamma == 0.1 && c.final_lr == 0);
-    assert_true(c.bucket_kib == 1024 && c.slots == 4 && c.keep == 2 && c.eval_every == 1);
+    assert_true(c.bucket_kib == 1024 && c.slots == 0 && c.keep == 2 && c.eval_every == 1);
     assert_true(c.checkpoint_every == 1 && c.checkpoint_steps == 0 && c.log_every == 0);
     assert_true(c.checkpoint_seconds == 0 && c.start_lr == 0.04 && c.rise == 0.3);
     struct model_mode mode = train_config_mode(&c);
