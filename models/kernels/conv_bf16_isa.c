@@ -22,7 +22,7 @@ TEMPLATE __m512bh pairs_load(const uint16_t *at)
 // The first n of a vector.
 TEMPLATE __mmask16 part_of(size_t n)
 {
-    return n < BF16_VECTOR ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff;
+    return (__mmask16)(n < BF16_VECTOR ? (1u << n) - 1 : 0xffffu);
 }
 
 // The last vector of a block may be part of one.
