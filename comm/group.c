@@ -180,7 +180,7 @@ static void agree_bf16(struct group *group, bool mine)
     else
         snprintf(why, sizeof why, "its CPU has %s%s", isa_name(isa_detect()),
                  isa_detect() == ISA_AVX512 ? " without it" : " at most");
-    char text[256];
+    char text[320];
     snprintf(text, sizeof text, "rank %d (%s): %s", group->rank, group->host, why);
     if (group->size > 1)
         group_broadcast(group, text, sizeof text, missing);
