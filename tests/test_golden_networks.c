@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Whole networks against PyTorch in double: the losses of 20 steps of SGD with momentum on the
 // networks of mnist.yaml and cifar10.yaml (ResNet-20), from the same weights and batches, and the
-// weights and running statistics at the end, at every instruction set of this machine. Values in
-// golden/networks.h5 (scripts/make_golden.py).
+// weights and running statistics at the end, at every instruction set of this machine, with and
+// without Winograd convolution. Values in golden/networks.h5 (scripts/make_golden.py).
 //
 // Tolerances: rounding errors grow from step to step (a ReLU may switch), so the file holds how far
 // PyTorch itself strays when it rounds as float does (largest of 13 runs). Another order of the
@@ -27,6 +27,7 @@
 #define N_SAMPLES 8 // of each final tensor
 
 static struct h5 *file;
+static bool winograd; // whether Winograd convolution serves the layers where it pays
 
 struct run {
     const char *name;
@@ -224,8 +225,10 @@ static void run_open(struct run *run)
     run->momentum = golden_double(file, run->name, "momentum");
     struct shape in = golden_shape(file, run->name, "input");
     run->pixels = in.h * in.w * in.c;
-    struct model_config config = {
-        .input = in, .target = {true, 1, run->n_classes}, .grain = run->grain};
+    struct model_config config = {.input = in,
+                                  .target = {true, 1, run->n_classes},
+                                  .grain = run->grain,
+                                  .mode = {.winograd = winograd}};
     char *recipe = golden_text(file, run->name, "recipe");
     golden_model_init(&run->m, recipe, config);
     free(recipe);
@@ -342,10 +345,13 @@ int main(void)
     }
     int failures = 0;
     enum isa best = isa_detect();
-    for (int isa = ISA_BASE; isa <= (int)best; isa++) {
+    for (int i = 0; i < 2 * ((int)best + 1); i++) {
         char title[64];
-        snprintf(title, sizeof title, "golden networks, %s", isa_name((enum isa)isa));
-        isa_set((enum isa)isa);
+        enum isa isa = (enum isa)(i / 2);
+        winograd = i % 2 != 0;
+        snprintf(title, sizeof title, "golden networks, %s, %s convolution", isa_name(isa),
+                 winograd ? "Winograd" : "direct");
+        isa_set(isa);
         failures += cmocka_run_group_tests_name(title, tests, NULL, NULL);
     }
     h5_close(file);
