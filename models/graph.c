@@ -140,6 +140,21 @@ static void norm_defer(struct graph *graph, size_t adder)
     }
 }
 
+// A max-pool that alone reads a convolution with ReLU, and whose dy it may mask: no add shares it.
+static void pool_source(struct graph *graph, size_t pool)
+{
+    int root = graph_x_root(graph, pool, 0), y = (int)pool + 1;
+    struct layer *source = root > 0 ? &graph->layers[root - 1] : NULL;
+    if (!source || !source->ops->marks_laps || !source->relu || readers_count(graph, root) != 1)
+        return;
+    for (size_t i = pool + 1; i < graph->network.n; i++)
+        for (int k = 0; k < graph->layers[i].n_x; k++)
+            if (graph->layers[i].ops == layer_ops_find("add") && graph_x_root(graph, i, k) == y)
+                return;
+    graph->layers[pool].source = source;
+    source->is_pooled = true;
+}
+
 int graph_x_value(const struct graph *graph, size_t layer, int k)
 {
     int root = graph_x_root(graph, layer, k);
@@ -174,13 +189,16 @@ static void flatten_alias(struct graph *graph, size_t i)
 void graph_share(struct graph *graph)
 {
     const struct layer_ops *relu = layer_ops_find("relu"), *flatten = layer_ops_find("flatten");
-    const struct layer_ops *add = layer_ops_find("add");
+    const struct layer_ops *add = layer_ops_find("add"), *maxpool = layer_ops_find("maxpool");
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == relu)
             relu_fuse(graph, i);
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == add)
             norm_defer(graph, i);
+    for (size_t i = 0; i < graph->network.n; i++)
+        if (graph->layers[i].ops == maxpool)
+            pool_source(graph, i);
     halos_collect(graph);
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == flatten)

@@ -18,7 +18,8 @@ void graph_mark_reads(const struct graph *graph, size_t i, bool *is_read)
     for (int k = 0; k < layer->n_x; k++)
         if (layer->norm[k]) // its sums are the add's
             is_read[graph_x_value(graph, i, k)] = true;
-    if (!(spares & SPARES_Y) || (layer->relu && !(spares & SPARES_MASK)))
+    bool reads_mask = layer->relu && !(spares & SPARES_MASK) && !layer->is_pooled;
+    if (!(spares & SPARES_Y) || reads_mask)
         is_read[i + 1] = true;
 }
 

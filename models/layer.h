@@ -100,6 +100,8 @@ struct layer {
     struct tensor y, dy;
     bool is_deferred; // a norm whose y is never made: the add that alone reads it applies the norm
     struct layer *norm[LAYER_INPUTS_MAX]; // of an add: x[k] is the x of this deferred norm; or NULL
+    struct layer *source; // of a max-pool: the convolution before it, whose ReLU and bias it does
+    bool is_pooled;       // of that convolution, in backward, on its own smaller dy
     bool relu; // a following ReLU was fused: y is max(0, .), and backward masks dy by y > 0
 
     // Set by shape():

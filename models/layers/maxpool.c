@@ -15,9 +15,21 @@ static void maxpool_forward(struct layer *layer, const struct pass *pass)
     rows_pool_max(&window, &layer->x[0], &layer->y, pass->n);
 }
 
+// Each element of dy goes to one of x. So the mask of a ReLU before (y > 0 where its x is) and the
+// sum for its bias may be taken here, of fewer numbers.
+static void source_backward(const struct layer *layer, const struct pass *pass)
+{
+    const struct layer *source = layer->source;
+    rows_relu_mask(&layer->y, &layer->dy, pass->n);
+    if (source->n_params > 1)
+        rows_channel_sum(&layer->dy, pass->n, layer_grad(source, pass, 1));
+}
+
 static void maxpool_backward(struct layer *layer, const struct pass *pass)
 {
     struct rows_window window = pool_window(layer);
+    if (layer->source)
+        source_backward(layer, pass);
     if (layer->dx[0].at)
         rows_pool_max_backward(&window, &layer->x[0], &layer->y, &layer->dy, &layer->dx[0], pass->n,
                                layer->dx_beta[0]);
