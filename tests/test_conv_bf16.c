@@ -35,7 +35,7 @@ static const struct conv_case cases[] = {
     {PLAIN(1, 1, 2, 0, 1, 32), {32, 32, 16}, 3},   // shortcut
     {PLAIN(3, 3, 1, 1, 1, 64), {8, 8, 64}, 5},     //
     {PLAIN(3, 3, 1, 1, 1, 16), {32, 32, 3}, 4},    // stems
-    {PLAIN(3, 3, 1, 1, 1, 32), {28, 28, 1}, 5},    //
+    {PLAIN(3, 3, 1, 1, 1, 32), {28, 28, 2}, 5},    //
     {PLAIN(7, 7, 2, 3, 1, 64), {57, 55, 3}, 2},    //
     {PLAIN(5, 5, 1, 2, 1, 20), {9, 7, 5}, 3},      // odd everything
     {PLAIN(3, 3, 2, 1, 1, 33), {13, 11, 17}, 7},   //
@@ -53,7 +53,7 @@ static const struct conv_case cases[] = {
     {{3, 1, 2, 1, 1, 0, 1, 1, 1, 6}, {20, 3, 7}, 4},
     {PLAIN(1, 1, 1, 0, 1, 10), {1, 1, 64}, 16}, // dense
     {PLAIN(1, 1, 1, 0, 1, 128), {1, 1, 3136}, 8},
-    {PLAIN(1, 1, 1, 0, 1, 1), {1, 1, 1}, 1},
+    {PLAIN(1, 1, 1, 0, 1, 1), {1, 1, 2}, 1},
     {PLAIN(1, 1, 1, 0, 1, 45), {1, 1, 77}, 21},
 };
 #define N_CASES (sizeof cases / sizeof *cases)
@@ -380,6 +380,8 @@ static void test_other_methods(void **state)
     const struct conv_mode bf16 = {.bf16 = true}, fp32 = {0};
     struct conv_shape s = PLAIN(3, 3, 1, 1, 1, 32);
     assert_string_not_equal(conv_method_name(&s, (struct shape){8, 8, 16}, 4, &fp32), "bf16");
+    assert_string_not_equal(conv_method_name(&s, (struct shape){8, 8, 1}, 4, &bf16), "bf16");
+    assert_string_equal(conv_method_name(&s, (struct shape){8, 8, 3}, 4, &bf16), "bf16");
     s.groups = 2;
     assert_string_not_equal(conv_method_name(&s, (struct shape){8, 8, 16}, 4, &bf16), "bf16");
     s.groups = 32;
