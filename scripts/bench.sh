@@ -4,6 +4,7 @@
 # whole steps against PyTorch, the canonical sum against MPI_Allreduce, memory, cold start, loader.
 # Prints tables and writes JSON; at most 15 minutes.
 # usage: bash scripts/bench.sh [--peer debian|pip] [--rounds N] [--only SECTION,...] [--json FILE]
+#        [--mnist FILE.h5]
 # --peer pip: the newest PyTorch of PyPI, in a virtual environment outside the repository
 # (SW2_VENV, default ~/.cache/sw2/venv-torch: several GB). Sections: see scripts/bench.py.
 set -euo pipefail
@@ -15,7 +16,7 @@ options=()
 while [ $# -gt 0 ]; do
     case $1 in
         --peer) peer=$2 && shift ;;
-        --rounds | --only | --json) options+=("$1" "$2") && shift ;;
+        --rounds | --only | --json | --mnist) options+=("$1" "$2") && shift ;;
         *) echo "unknown option $1" >&2 && exit 2 ;;
     esac
     shift
@@ -25,6 +26,7 @@ packages_for_build "${packages_test[@]}" "${packages_bench[@]}"
 cd "$SOURCE"
 build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON
 mpi_environment
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE OPENBLAS_NUM_THREADS OMP_NUM_THREADS # for all sides alike
 unset OMPI_MCA_hwloc_base_binding_policy # here each rank has its core
 case $peer in
     debian) python=/usr/bin/python3 ;;
