@@ -15,8 +15,10 @@
 // for, so that no memory is used beyond what was wanted.
 static void *fresh_alloc(size_t bytes)
 {
-    void *fresh = aligned_alloc(bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes);
-    if (fresh && bytes >= HUGE_PAGE)
+    void *fresh = NULL;
+    if (posix_memalign(&fresh, bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes) != 0)
+        return NULL;
+    if (bytes >= HUGE_PAGE)
         madvise(fresh, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE); // a hint: no matter if refused
     return fresh;
 }
