@@ -48,7 +48,9 @@ expect 2 20 "unknown instruction set 'mmx'" mpirun -q -np 3 bash -c "$one_bad" "
 
 # Lonely runs: the launcher says several, MPI says one.
 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0 expect 2 5 'the launcher started 4 tasks' "$program" isa
-OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_RANK=0 expect 2 20 'the launcher started 3 tasks' "$program"
+# (A lonely MPI_Init starts threads that end while LeakSanitizer looks at them, and that crashes it.)
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 OMPI_COMM_WORLD_SIZE=3 \
+    OMPI_COMM_WORLD_RANK=0 expect 2 20 'the launcher started 3 tasks' "$program"
 got=0
 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=2 "$program" isa >"$out" 2>&1 || got=$?
 [ "$got" = 2 ] && [ ! -s "$out" ] || { echo "task 2 of 4 spoke or exited with $got"; exit 1; }
