@@ -48,7 +48,7 @@ expect 2 20 "unknown instruction set 'mmx'" mpirun -q -np 3 bash -c "$one_bad" "
 
 # Lonely runs: the launcher says several, MPI says one.
 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0 expect 2 5 'the launcher started 4 tasks' "$program" isa
-# (A lonely MPI_Init starts threads that end while LeakSanitizer looks at them, and that crashes it.)
+# (A lonely MPI_Init starts threads that end while LeakSanitizer looks at them: that crashes it.)
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 OMPI_COMM_WORLD_SIZE=3 \
     OMPI_COMM_WORLD_RANK=0 expect 2 20 'the launcher started 3 tasks' "$program"
 got=0
