@@ -167,6 +167,17 @@ static inline void layer_lap(const struct layer *layer, const struct pass *pass,
     laps_mark(pass->laps, (size_t)layer->index * LAYER_PARTS + part);
 }
 
+// The shape() of layers that map each value of x[0] by itself: y like x[0], one FLOP a value.
+static inline enum status layer_shape_same(struct layer *layer)
+{
+    const struct tensor *x = &layer->x[0];
+    layer->y.h = x->h;
+    layer->y.w = x->w;
+    layer->y.c = x->c;
+    layer->flops = (double)(x->h * x->w * x->c);
+    return STATUS_OK;
+}
+
 static inline const float *layer_param(const struct layer *layer, const struct pass *pass, int i)
 {
     return pass->params + layer->param[i].offset;

@@ -3,16 +3,6 @@
 #include "models/kernels/rows.h"
 #include "models/layer.h"
 
-static enum status gelu_shape(struct layer *layer)
-{
-    const struct tensor *x = &layer->x[0];
-    layer->y.h = x->h;
-    layer->y.w = x->w;
-    layer->y.c = x->c;
-    layer->flops = (double)(x->h * x->w * x->c);
-    return STATUS_OK;
-}
-
 static void gelu_forward(struct layer *layer, const struct pass *pass)
 {
     rows_activate(ACT_GELU, 0, &layer->x[0], &layer->y, pass->n);
@@ -31,7 +21,7 @@ const struct layer_ops layer_gelu = {
     .min_x = 1,
     .max_x = 1,
     .spares = SPARES_Y,
-    .shape = gelu_shape,
+    .shape = layer_shape_same,
     .forward = gelu_forward,
     .backward = gelu_backward,
 };

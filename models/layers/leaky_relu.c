@@ -13,16 +13,6 @@ static float slope_of(const struct layer *layer)
     return (float)args->slope;
 }
 
-static enum status leaky_relu_shape(struct layer *layer)
-{
-    const struct tensor *x = &layer->x[0];
-    layer->y.h = x->h;
-    layer->y.w = x->w;
-    layer->y.c = x->c;
-    layer->flops = (double)(x->h * x->w * x->c);
-    return STATUS_OK;
-}
-
 static void leaky_relu_forward(struct layer *layer, const struct pass *pass)
 {
     rows_activate(ACT_LEAKY_RELU, slope_of(layer), &layer->x[0], &layer->y, pass->n);
@@ -49,7 +39,7 @@ const struct layer_ops layer_leaky_relu = {
     .min_x = 1,
     .max_x = 1,
     .spares = SPARES_Y,
-    .shape = leaky_relu_shape,
+    .shape = layer_shape_same,
     .forward = leaky_relu_forward,
     .backward = leaky_relu_backward,
 };

@@ -13,16 +13,6 @@ static const struct option options[] = {
      "multiplies every value"},
 };
 
-static enum status shape(struct layer *layer)
-{
-    const struct tensor *x = &layer->x[0];
-    layer->y.h = x->h;
-    layer->y.w = x->w;
-    layer->y.c = x->c;
-    layer->flops = (double)(x->h * x->w * x->c);
-    return STATUS_OK;
-}
-
 // to = beta to + factor from; where beta is 0, to is not read.
 static void rows_factor(const struct tensor *from, const struct tensor *to, size_t n, float factor,
                         float beta)
@@ -57,6 +47,6 @@ const struct layer_ops layer_scale = {.name = "scale",
                                       .min_x = 1,
                                       .max_x = 1,
                                       .spares = SPARES_X | SPARES_Y,
-                                      .shape = shape,
+                                      .shape = layer_shape_same,
                                       .forward = forward,
                                       .backward = backward};

@@ -3,16 +3,6 @@
 #include "models/kernels/rows.h"
 #include "models/layer.h"
 
-static enum status silu_shape(struct layer *layer)
-{
-    const struct tensor *x = &layer->x[0];
-    layer->y.h = x->h;
-    layer->y.w = x->w;
-    layer->y.c = x->c;
-    layer->flops = (double)(x->h * x->w * x->c);
-    return STATUS_OK;
-}
-
 static void silu_forward(struct layer *layer, const struct pass *pass)
 {
     rows_activate(ACT_SILU, 0, &layer->x[0], &layer->y, pass->n);
@@ -31,7 +21,7 @@ const struct layer_ops layer_silu = {
     .min_x = 1,
     .max_x = 1,
     .spares = SPARES_Y,
-    .shape = silu_shape,
+    .shape = layer_shape_same,
     .forward = silu_forward,
     .backward = silu_backward,
 };
