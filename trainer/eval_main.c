@@ -13,6 +13,7 @@
 #include "trainer/cli.h"
 #include "trainer/eval_report.h"
 #include "trainer/session.h"
+#include "trainer/trained.h"
 
 struct args {
     const char *json, *weights, *tta;
@@ -106,15 +107,9 @@ static enum status model_open(struct evaluation *e)
 
 static enum status weights_load(struct evaluation *e)
 {
-    const char *which = e->args->weights;
-    bool is_auto = strcmp(which, "auto") == 0, is_ema = strcmp(which, "ema") == 0;
-    CHECK(is_auto || is_ema || strcmp(which, "model") == 0, STATUS_USAGE,
-          "--weights: '%s' is not one of auto, model, ema", which);
-    if (is_auto)
-        is_ema = checkpoint_has_state(e->checkpoint, "ema");
     size_t n_list = model_params(e->model, &e->list);
-    return checkpoint_load_weights(e->checkpoint, is_ema ? "ema" : NULL, e->list, n_list, e->params,
-                                   model_floats(e->model));
+    return trained_weights(e->checkpoint, e->args->weights, e->list, n_list, e->params,
+                           model_floats(e->model));
 }
 
 static enum status report_make(struct evaluation *e)

@@ -72,17 +72,15 @@ static enum status network_open(struct trained *t, const struct trained_config *
     return classes_split(t, meta->classes);
 }
 
-static enum status weights_load(struct trained *t, const struct trained_config *config)
+enum status trained_weights(struct checkpoint *checkpoint, const char *which,
+                            const struct model_param *list, size_t n_list, float *params, size_t n)
 {
-    const char *which = config->weights;
-    bool is_auto = strcmp(which, "auto") == 0;
-    t->is_ema = strcmp(which, "ema") == 0;
-    CHECK(is_auto || t->is_ema || strcmp(which, "model") == 0, STATUS_USAGE,
+    bool is_auto = strcmp(which, "auto") == 0, is_ema = strcmp(which, "ema") == 0;
+    CHECK(is_auto || is_ema || strcmp(which, "model") == 0, STATUS_USAGE,
           "--weights: '%s' is not one of auto, model, ema", which);
     if (is_auto)
-        t->is_ema = checkpoint_has_state(t->checkpoint, "ema");
-    return checkpoint_load_weights(t->checkpoint, t->is_ema ? "ema" : NULL, t->list, t->n_list,
-                                   t->params, t->n);
+        is_ema = checkpoint_has_state(checkpoint, "ema");
+    return checkpoint_load_weights(checkpoint, is_ema ? "ema" : NULL, list, n_list, params, n);
 }
 
 enum status trained_open(struct trained *t, struct group *group,
@@ -92,7 +90,8 @@ enum status trained_open(struct trained *t, struct group *group,
     TRY(checkpoint_open(&t->checkpoint, group, config->path));
     CHECK(t->checkpoint, STATUS_DATA, "no checkpoint in '%s'", config->path);
     TRY(group_agree(group, network_open(t, config)));
-    TRY(group_agree(group, weights_load(t, config)));
+    TRY(group_agree(group, trained_weights(t->checkpoint, config->weights, t->list, t->n_list,
+                                           t->params, t->n)));
     model_prepare(t->model, t->params, NULL);
     return STATUS_OK;
 }

@@ -20,7 +20,6 @@ struct trained {
     float *params;    // (n)
     struct sample_shape input;
     bool is_u8;           // rows are bytes; else float32
-    bool is_ema;          // the weights are the EMA's
     size_t n_classes;     // of the output where is_classifier; else its values
     bool is_classifier;   // one class a sample
     const char **classes; // (n_classes) names, or "0", "1" ...
@@ -37,6 +36,10 @@ struct trained_config {
 // Collective. The model is prepared: forward may run. STATUS_USAGE, STATUS_DATA.
 enum status trained_open(struct trained *trained, struct group *group,
                          const struct trained_config *config);
+// The weights that --weights asks for ("auto": the EMA where there is one, "model", "ema") into
+// params (n floats, all ranks). Collective. STATUS_USAGE: another word, or no EMA in the file.
+enum status trained_weights(struct checkpoint *checkpoint, const char *which,
+                            const struct model_param *list, size_t n_list, float *params, size_t n);
 void trained_close(struct trained *trained);
 
 #endif
