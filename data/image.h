@@ -38,6 +38,10 @@ enum status image_decode(const char *name, const uint8_t *bytes, size_t n, struc
 // Converts in place to 1 (ITU-R BT.601 luma, rounded) or 3 channels (grey three times).
 enum status image_set_channels(struct image *image, const char *name, size_t c);
 
+// As PNG (sRGB, 8 bits) into *bytes, owned by the caller (free). STATUS_ERROR: memory; a number of
+// channels other than 1 and 3.
+enum status image_png_encode(const struct image *image, uint8_t **bytes, size_t *n);
+
 // One plan for many pictures of the same size: separable, 22-bit fixed point, so that the result
 // is the same on every machine. Bilinear; when it shrinks, the triangle is as wide as a target
 // pixel covers (as PIL and TensorFlow's antialias do).
