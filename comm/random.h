@@ -9,13 +9,14 @@
 
 // Values are part of what makes a run reproducible: never renumber.
 enum random_purpose {
-    RANDOM_INIT = 1,    // index: element of the tensor, sub: tensor number
-    RANDOM_BLOCKS = 2,  // permutation of a file's blocks
-    RANDOM_WINDOW = 3,  // permutation of rows within a window, sub: stream
-    RANDOM_AUGMENT = 4, // index: row of the data set, sub: transform number
-    RANDOM_DROPOUT = 5, // index: row of the data set, sub: layer << 20 | element / 4
-    RANDOM_IMPORT = 6,  // shuffle and split at import
-    RANDOM_GENERATE = 7 // generated data
+    RANDOM_INIT = 1,     // index: element of the tensor, sub: tensor number
+    RANDOM_BLOCKS = 2,   // permutation of a file's blocks
+    RANDOM_WINDOW = 3,   // permutation of rows within a window, sub: stream
+    RANDOM_AUGMENT = 4,  // index: row of the data set, sub: transform number
+    RANDOM_DROPOUT = 5,  // index: row of the data set, sub: layer << 20 | element / 4
+    RANDOM_IMPORT = 6,   // shuffle and split at import
+    RANDOM_GENERATE = 7, // generated data
+    RANDOM_AUDIT = 8     // index: step, sub: grain; which ones are computed twice
 };
 
 struct random_key {
@@ -28,13 +29,15 @@ struct random_key {
 void random_words(struct random_key key, uint64_t index, uint32_t sub, uint32_t out[4]);
 
 // Uniform in [0, 1): the top 24 bits of a word.
-static inline float random_uniform(uint32_t word) {
+static inline float random_uniform(uint32_t word)
+{
     return (float)(word >> 8) * 0x1p-24f;
 }
 
 // Uniform integer in [0, n), n > 0, from one word (multiply-shift, Lemire 2019, bias below n /
 // 2^32).
-static inline uint32_t random_below(uint32_t word, uint32_t n) {
+static inline uint32_t random_below(uint32_t word, uint32_t n)
+{
     return (uint32_t)(((uint64_t)word * n) >> 32);
 }
 

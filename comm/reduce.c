@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/fault.h"
 #include "comm/laps.h"
 #include "comm/memory.h"
 #include "comm/reduce_private.h"
@@ -265,13 +266,15 @@ void reduce_push(struct reduce *reduce, int worker, size_t offset)
     ASSERT(offset <= fold->position);
     bool is_last = fold_is_last(fold) && (reduce->has_merge || reduce->messages);
     while (fold->position > offset) {
-        size_t stop = offset;
+        size_t stop = offset, end_before = fold->position;
         if (is_last) { // a bucket at a time
             size_t end = reduce->plan.n - fold->position, bucket = end / reduce->plan.bucket;
             size_t begin = reduce_bucket(&reduce->plan, bucket).offset;
             stop = begin > offset ? begin : offset;
         }
         fold_push(fold, stop);
+        float *node = fold->vectors + (size_t)(fold->depth - fold->n_merged) * fold->n;
+        fault_point(FAULT_PARTIAL, node + stop, (end_before - stop) * sizeof *node);
         if (!is_last)
             continue;
         flag_set(reduce, FLAG_WORKERS + worker,
@@ -310,6 +313,41 @@ void reduce_wait(struct reduce *reduce)
     // that had taken the old ones.
     if (reduce->shared)
         flag_set(reduce, FLAG_MERGED, reduce->steps);
+}
+
+void reduce_trace(struct reduce *reduce, bool is_on)
+{
+    if (reduce->messages)
+        messages_trace(reduce->messages, is_on);
+}
+
+size_t reduce_traced(const struct reduce *reduce, const uint64_t **sent, const uint64_t **received)
+{
+    *sent = *received = NULL;
+    return reduce->messages ? messages_traced(reduce->messages, sent, received) : 0;
+}
+
+bool reduce_partials_differ(const struct reduce *reduce, const struct reduce *other)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    struct tree_node nodes[TREE_NODES_MAX];
+    if (!reduce->shared)
+        return false;
+    bool differ = false;
+    for (int w = 0; w < plan->workers; w++) {
+        int first = reduce_first_vector(plan, plan->rank, w);
+        int n = tree_nodes(reduce_worker_run(plan, plan->rank, w), nodes);
+        for (int rank = 0; rank < plan->size; rank++) {
+            const struct span *spans;
+            size_t n_spans = rank == plan->rank ? 0 : reduce_slices(reduce, rank, &spans);
+            for (size_t s = 0; s < n_spans; s++)
+                for (int v = first; v < first + n; v++)
+                    differ |= memcmp(vector_at(reduce, v) + spans[s].offset,
+                                     vector_at(other, v) + spans[s].offset,
+                                     spans[s].count * sizeof(float)) != 0;
+        }
+    }
+    return differ;
 }
 
 double reduce_began(const struct reduce *reduce)

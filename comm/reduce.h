@@ -16,6 +16,7 @@
 #define SW2_COMM_REDUCE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "comm/group.h"
 #include "comm/span.h"
@@ -69,6 +70,15 @@ float *reduce_weights(struct reduce *reduce);
 // Slices that `rank` owns, in ascending order: pure, the same answer on all ranks; they cover [0,
 // n) exactly over all ranks, all multiples of SPAN_BLOCK. Returns the count; *spans is borrowed.
 size_t reduce_slices(const struct reduce *reduce, int rank, const struct span **spans);
+
+// To find who sums wrongly: while traced, digests of what went to and came from each partner in the
+// last step's sum. Partners: rank ^ 1 << round where size is a power of two, else ranks by number.
+void reduce_trace(struct reduce *reduce, bool is_on); // between steps
+// (returned count) of *sent and *received, borrowed; 0: no messages.
+size_t reduce_traced(const struct reduce *reduce, const uint64_t **sent, const uint64_t **received);
+// Does `other` (of the same n, grains and workers) hold other partial sums of this rank's own
+// grains, outside its slices? Only where memory is shared; after reduce_wait.
+bool reduce_partials_differ(const struct reduce *reduce, const struct reduce *other);
 
 // Collective: every rank's slices of `vector` (n floats) reach all ranks, in place. Any other
 // vector than reduce_weights() and reduce_sum() may take the place of the sum on its way.

@@ -3,7 +3,10 @@
 // the vectors are reduce.c's. Worker 0 only.
 #include <mpi.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "comm/digest.h"
+#include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/reduce_state.h"
 
@@ -24,6 +27,9 @@ static enum status alloc_all(struct messages *m)
     TRY(memory_alloc(&m->counts, size, sizeof(int), "counts of the all-gather"));
     TRY(memory_alloc(&m->displacements, size + 1, sizeof(int), "offsets of the all-gather"));
     TRY(memory_alloc(&m->packed, plan->n / SPAN_BLOCK, sizeof(double), "sums of blocks"));
+    m->n_partners = plan->is_halving ? (size_t)plan->rounds : size;
+    TRY(memory_alloc(&m->sent, m->n_partners, sizeof *m->sent, "digests of messages"));
+    TRY(memory_alloc(&m->received, m->n_partners, sizeof *m->received, "digests of messages"));
     for (size_t i = 0; i < requests; i++)
         m->requests[i] = MPI_REQUEST_NULL;
     size_t own = 0;
@@ -82,11 +88,31 @@ void messages_free(struct messages *m)
     if (m->block != MPI_DATATYPE_NULL)
         MPI_Type_free(&m->block);
     reduce_tree_free(&m->tree);
-    void *owned[] = {m->staged,  m->parts,  m->scratch,       m->buckets, m->requests,
-                     m->indices, m->counts, m->displacements, m->packed};
+    void *owned[] = {m->staged, m->parts,         m->scratch, m->buckets, m->requests, m->indices,
+                     m->counts, m->displacements, m->packed,  m->sent,    m->received};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++)
         free(owned[i]);
     free(m);
+}
+
+void messages_trace(struct messages *m, bool is_on)
+{
+    m->is_traced = is_on;
+}
+
+size_t messages_traced(const struct messages *m, const uint64_t **sent, const uint64_t **received)
+{
+    *sent = m->sent;
+    *received = m->received;
+    return m->n_partners;
+}
+
+// Node `node` of bucket b, to or from partner number `partner`: both ends come to the same digest.
+static void trace(const struct messages *m, uint64_t *digests, int partner, size_t b, int node,
+                  const float *at, size_t n)
+{
+    if (m->is_traced && n > 0)
+        digests[partner] += digest_bytes(at, n * sizeof *at, b * m->plan.n_tags + (size_t)node);
 }
 
 // Sums.
@@ -102,6 +128,7 @@ static void begin_round(struct messages *m, size_t b)
         struct span range = reduce_halved(reduce_bucket(plan, b), plan->rank, bucket->round);
         struct span keep = reduce_half(range, upper), give = reduce_half(range, !upper);
         reduce_receive(m, b, bucket->round, m->spare + keep.offset, keep.count, partner);
+        trace(m, m->sent, bucket->round, b, 0, m->nodes[0] + give.offset, give.count);
         reduce_send(m, b, bucket->round, m->nodes[0] + give.offset, give.count, partner);
         if (bucket->pending > 0)
             return;
@@ -114,6 +141,8 @@ static void end_round(struct messages *m, size_t b)
     struct bucket *bucket = &m->buckets[b];
     struct span keep = reduce_halved(reduce_bucket(&m->plan, b), m->plan.rank, ++bucket->round);
     float *sum = m->nodes[0] + keep.offset;
+    fault_point(FAULT_RECEIVED, m->spare + keep.offset, keep.count * sizeof *sum);
+    trace(m, m->received, bucket->round - 1, b, 0, m->spare + keep.offset, keep.count);
     m->add(sum, sum, m->spare + keep.offset, keep.count);
     begin_round(m, b);
 }
@@ -150,8 +179,10 @@ static void begin_exchange(struct messages *m, size_t b)
     for (int step = 1; step < plan->size; step++) { // not all to rank 0 first
         int to = (plan->rank + step) % plan->size;
         struct span slice = reduce_slice(plan, b, to);
-        for (int node = 0; node < plan->n_nodes; node++)
+        for (int node = 0; node < plan->n_nodes; node++) {
+            trace(m, m->sent, to, b, node, m->nodes[node] + slice.offset, slice.count);
             reduce_send(m, b, node, m->nodes[node] + slice.offset, slice.count, to);
+        }
     }
     m->buckets[b].is_done = m->buckets[b].pending == 0;
 }
@@ -160,6 +191,13 @@ static void end_exchange(struct messages *m, size_t b)
 {
     struct span own = reduce_slice(&m->plan, b, m->plan.rank);
     locate_parts(m, b);
+    for (int i = 0; i < m->tree.n_parts; i++) {
+        const struct reduce_part *part = &m->tree.parts[i];
+        if (part->rank == m->plan.rank)
+            continue;
+        fault_point(FAULT_RECEIVED, (float *)(uintptr_t)m->parts[i], own.count * sizeof(float));
+        trace(m, m->received, part->rank, b, part->vector, m->parts[i], own.count);
+    }
     reduce_tree_add(&m->tree, &m->tree.roots[0], m->add, m->parts, 0, m->nodes[0] + own.offset,
                     own.count, m->scratch);
     m->buckets[b].is_done = true;
@@ -173,6 +211,10 @@ size_t messages_begun(const struct messages *m)
 void messages_begin(struct messages *m)
 {
     size_t b = m->begun++;
+    if (b == 0 && m->is_traced) {
+        memset(m->sent, 0, m->n_partners * sizeof *m->sent);
+        memset(m->received, 0, m->n_partners * sizeof *m->received);
+    }
     m->buckets[b].pending = m->buckets[b].round = 0;
     m->buckets[b].is_done = false;
     if (m->plan.is_halving)

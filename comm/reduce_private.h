@@ -133,6 +133,9 @@ size_t messages_begun(const struct messages *messages); // buckets of this step
 void messages_begin(struct messages *messages);         // the sum of the next bucket
 void messages_poll(struct messages *messages);
 void messages_wait(struct messages *messages); // for all buckets, and for the next step
+void messages_trace(struct messages *messages, bool is_on);
+size_t messages_traced(const struct messages *messages, const uint64_t **sent,
+                       const uint64_t **received);
 void messages_allgather(struct messages *messages, float *vector);
 void messages_allgather_blocks(struct messages *messages, double *blocks);
 

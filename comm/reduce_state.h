@@ -32,7 +32,10 @@ struct messages {
     int *counts, *displacements; // (size), (size + 1)
     double *packed;              // (n / SPAN_BLOCK)
     MPI_Comm comm;
-    MPI_Datatype block; // SPAN_BLOCK floats: counts of blocks fit MPI's int up to 2 TiB
+    MPI_Datatype block;        // SPAN_BLOCK floats: counts of blocks fit MPI's int up to 2 TiB
+    uint64_t *sent, *received; // (n_partners) digests of the step's sum, while traced
+    size_t n_partners;
+    bool is_traced;
     // The step in hand.
     size_t begun; // buckets whose sum has begun
     size_t done;  // all buckets before this one are done

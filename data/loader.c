@@ -296,6 +296,17 @@ static bool item_wait(struct loader *loader, struct ring *ring)
     return is_there;
 }
 
+static struct batch batch_of(const struct loader_slot *slot)
+{
+    return (struct batch){.n = slot->n,
+                          .x = slot->x,
+                          .target = slot->target,
+                          .row = slot->row,
+                          .epoch = slot->epoch,
+                          .step = slot->step,
+                          .grain = slot->grain};
+}
+
 enum status loader_next(struct loader *loader, int worker, struct batch *batch)
 {
     ASSERT(loader->is_running && worker >= 0 && worker < loader->workers);
@@ -304,13 +315,16 @@ enum status loader_next(struct loader *loader, int worker, struct batch *batch)
         FAIL(loader->status, "%s", loader->text);
     const struct loader_slot *slot = &ring->slot[ring->taken % loader->slots];
     ring->is_held = slot->n > 0; // the end stays, so that asking again gives it again
-    *batch = (struct batch){.n = slot->n,
-                            .x = slot->x,
-                            .target = slot->target,
-                            .row = slot->row,
-                            .epoch = slot->epoch,
-                            .step = slot->step,
-                            .grain = slot->grain};
+    *batch = batch_of(slot);
+    return STATUS_OK;
+}
+
+enum status loader_at(struct loader *loader, uint32_t epoch, uint64_t step, int grain,
+                      struct batch *batch)
+{
+    ASSERT(loader->slots == 1 && loader->fill.config.order);
+    TRY(loader_fill_at(&loader->fill, epoch, step, grain, loader->ring->slot));
+    *batch = batch_of(loader->ring->slot);
     return STATUS_OK;
 }
 

@@ -48,6 +48,10 @@ enum status loader_seek(struct loader *loader, uint32_t epoch, uint64_t step);
 // Next item of a worker (after loader_seek); waits if it is not ready. Evaluation: batch->n == 0
 // after the last. The error of the reading thread is handed up here, to every worker.
 enum status loader_next(struct loader *loader, int worker, struct batch *batch);
+// Training, with one slot only: the item of any place, made now; grain: of this loader's run.
+// Consecutive places of a grain cost least. Mixes with loader_next no more than loader_seek allows.
+enum status loader_at(struct loader *loader, uint32_t epoch, uint64_t step, int grain,
+                      struct batch *batch);
 // Seconds that loader_next waited so far, mean of the workers. Not while workers are in it.
 double loader_waited(const struct loader *loader);
 

@@ -216,3 +216,14 @@ enum status loader_fill_next(struct loader_fill *fill, int worker, struct loader
     grain_advance(fill, place);
     return STATUS_OK;
 }
+
+enum status loader_fill_at(struct loader_fill *fill, uint32_t epoch, uint64_t step, int grain,
+                           struct loader_slot *slot)
+{
+    struct loader_place place = {
+        .epoch = epoch, .step = step, .grain = grain - fill->config.first_grain};
+    ASSERT(place.grain >= 0 && place.grain < fill->config.n_grains);
+    slot->epoch = epoch;
+    slot->step = step;
+    return grain_fill(fill, &place, slot);
+}

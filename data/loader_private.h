@@ -56,6 +56,9 @@ size_t loader_fill_bytes(const struct loader_config *config);
 void loader_fill_seek(struct loader_fill *fill, uint32_t epoch, uint64_t step);
 // Fills the slot with the worker's next item and moves to the one after it.
 enum status loader_fill_next(struct loader_fill *fill, int worker, struct loader_slot *slot);
+// Of any place, by grain counted from 0 over all.
+enum status loader_fill_at(struct loader_fill *fill, uint32_t epoch, uint64_t step, int grain,
+                           struct loader_slot *slot);
 int loader_workers(const struct loader_config *config);
 
 #endif

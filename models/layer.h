@@ -22,6 +22,8 @@
 #include "models/kernels/conv.h"
 #include "models/tensor.h"
 
+struct layer;
+
 #define LAYER_INPUTS_MAX 8
 #define LAYER_PARAMS_MAX 4
 
@@ -74,6 +76,9 @@ struct pass {
     uint32_t epoch;
     const uint64_t *row; // (n) row numbers in the data set
     struct laps *laps;   // times of a profile, of at least model_n_slots slots; NULL: none
+    // Called after each layer's forward (not again), when its y is made; NULL: nobody looks.
+    void (*seen)(void *context, const struct layer *layer);
+    void *seen_context;
 };
 
 // Parts of a layer's work that a profile tells apart.

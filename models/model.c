@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/names.h"
 #include "comm/random.h"
@@ -318,6 +319,14 @@ void model_prepare(struct model *model, const float *params, struct laps *laps)
         }
 }
 
+// Tests may flip bits of what a layer made.
+static void tensor_faults(const struct tensor *t, size_t n)
+{
+    for (size_t i = 0; t->at && i < n; i++)
+        for (size_t h = 0; h < t->h; h++)
+            fault_point(FAULT_ACTIVATION, tensor_row(t, i, h), t->w * t->c * sizeof *t->at);
+}
+
 static void layer_forward(const struct graph *graph, size_t i, const struct pass *pass)
 {
     struct layer *layer = &graph->layers[i];
@@ -325,6 +334,10 @@ static void layer_forward(const struct graph *graph, size_t i, const struct pass
     layer->ops->forward(layer, pass);
     if (!layer->ops->marks_laps)
         layer_lap(layer, pass, PART_FORWARD);
+    if (fault_hook && !layer->is_deferred)
+        tensor_faults(&layer->y, pass->n);
+    if (pass->seen && !pass->is_again && !layer->is_deferred)
+        pass->seen(pass->seen_context, layer);
 }
 
 static void layer_backward(const struct graph *graph, size_t i, const struct pass *pass)
@@ -334,6 +347,8 @@ static void layer_backward(const struct graph *graph, size_t i, const struct pas
     layer->ops->backward(layer, pass);
     if (!layer->ops->marks_laps)
         layer_lap(layer, pass, PART_BACKWARD);
+    for (int k = 0; fault_hook && k < layer->n_x; k++)
+        tensor_faults(&layer->dx[k], pass->n);
 }
 
 void model_forward(struct model *model, const struct pass *pass, const float *x)

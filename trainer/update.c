@@ -7,43 +7,11 @@
 #include <string.h>
 
 #include "comm/digest.h"
+#include "comm/fault.h"
 #include "comm/memory.h"
 #include "trainer/optimizer.h"
 #include "trainer/profile.h"
-
-// What of one tensor lies in one of this rank's slices. Starts at a block's begin.
-struct segment {
-    size_t offset, count; // in the flat vector; padding not counted
-    size_t local;         // where its state begins
-    size_t tensor;        // index in list
-};
-
-struct update {
-    struct update_config config;
-    const struct optimizer *optimizer;
-    struct group *group;
-    struct reduce *reduce;
-    size_t n;
-    int grains;
-    const struct model_param *list; // (n_list), borrowed
-    size_t n_list;
-    const struct span *spans; // (n_spans) this rank's slices, borrowed
-    size_t n_spans;
-    struct segment *segments; // (n_segments) ascending
-    size_t n_segments;
-    size_t n_local; // floats of this rank's slices, padding included
-    int n_states;
-    const char *state_name[UPDATE_STATES_MAX];
-    float *state[UPDATE_STATES_MAX]; // (n_local) each
-    float *slow;                     // lookahead's, or NULL
-    float *ema;                      // the last state, or NULL
-    double *blocks;                  // (n / SPAN_BLOCK) sums of squares
-    double *g_sum, *p_sum;           // (n_list) of whole tensors
-    double norm;
-    struct update_digest *digests; // (group size)
-    struct profile *profile;       // borrowed, or NULL
-    struct workers *workers;       // borrowed, or NULL
-};
+#include "trainer/update_private.h"
 
 static enum status config_check(const struct update_config *config)
 {
@@ -375,12 +343,11 @@ static enum status segments_run(void *context, int worker)
     return STATUS_OK;
 }
 
-enum status update_step(struct update *update, float *params, double lr, uint64_t step)
+enum status update_compute(struct update *u, float *params, const float *sum, double lr,
+                           uint64_t step)
 {
-    struct update *u = update;
     CHECK(isfinite(lr), STATUS_NOT_FINITE, "step %llu: the learning rate is not finite",
           (unsigned long long)step);
-    float *sum = reduce_sum(u->reduce);
     tensor_squares(u, sum, u->g_sum);
     TRY(norm_check(u, step));
     if (u->optimizer->needs_norms)
@@ -391,9 +358,17 @@ enum status update_step(struct update *update, float *params, double lr, uint64_
     double clip = u->config.clip_norm > 0 ? u->config.clip_norm / (u->norm + 1e-6) : 1;
     if (clip < 1)
         job.step.grad_scale = (float)clip;
-    workers_run(u->workers, segments_run, &job);
+    return workers_run(u->workers, segments_run, &job);
+}
+
+enum status update_step(struct update *update, float *params, double lr, uint64_t step)
+{
+    struct update *u = update;
+    TRY(update_compute(u, params, reduce_sum(u->reduce), lr, step));
+    fault_point(FAULT_UPDATED, params, u->n * sizeof *params);
     profile_mark(u->profile, PROFILE_UPDATE);
     reduce_allgather(u->reduce, params);
+    fault_point(FAULT_GATHERED, params, u->n * sizeof *params);
     profile_mark(u->profile, PROFILE_GATHER);
     return STATUS_OK;
 }
