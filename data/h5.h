@@ -48,6 +48,8 @@ enum status h5_create(struct h5 **file, const char *path); // writes path.tmp.<p
 // Flushes, closes, fsyncs, renames to the final name, fsyncs the folder. Frees *file in any case;
 // on error the temporary file is removed. STATUS_ERROR (full disk, ...).
 enum status h5_commit(struct h5 *file);
+// As h5_commit, but nothing is fsync'ed: for who adds to the file and does it himself.
+enum status h5_end(struct h5 *file);
 void h5_close(
     struct h5 *file); // of an input; of an output: discards the temporary file. NULL is allowed.
 const char *h5_path(const struct h5 *file);

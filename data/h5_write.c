@@ -76,13 +76,19 @@ static enum status flush_locked(struct h5 *file)
     return h5_output_check(file);
 }
 
-static enum status file_publish(struct h5 *file)
+static enum status file_name(struct h5 *file)
 {
-    TRY(path_sync(file->temporary, O_RDWR));
     CHECK(rename(file->temporary, file->path) == 0, STATUS_ERROR, "cannot rename %s to %s: %s",
           file->temporary, file->path, strerror(errno));
     free(file->temporary);
     file->temporary = NULL;
+    return STATUS_OK;
+}
+
+static enum status file_publish(struct h5 *file)
+{
+    TRY(path_sync(file->temporary, O_RDWR));
+    TRY(file_name(file));
     char *copy = strdup(file->path);
     CHECK(copy, STATUS_ERROR, "out of memory");
     enum status status = path_sync(dirname(copy), O_RDONLY | O_DIRECTORY);
@@ -90,16 +96,26 @@ static enum status file_publish(struct h5 *file)
     return status;
 }
 
-enum status h5_commit(struct h5 *file)
+static enum status file_end(struct h5 *file, enum status (*then)(struct h5 *file))
 {
     ASSERT(file->temporary);
     h5_lock();
     enum status status = flush_locked(file);
     h5_unlock();
     if (status == STATUS_OK)
-        status = file_publish(file);
+        status = then(file);
     h5_close(file);
     return status;
+}
+
+enum status h5_commit(struct h5 *file)
+{
+    return file_end(file, file_publish);
+}
+
+enum status h5_end(struct h5 *file)
+{
+    return file_end(file, file_name);
 }
 
 // ---- data sets

@@ -46,16 +46,53 @@ struct checkpoint_meta {
 // (log_line names how many). STATUS_ERROR naming the folder: not writable, ...
 enum status checkpoint_folder_open(struct group *group, const char *folder);
 
-// Writes step-<global_step>.h5, or best.h5, then removes the oldest step files but `keep` (of those
-// not newer than this one; keep 0: all are kept). list, n: as in update_init. STATUS_ERROR (disk
-// full, ...): nothing half-written is left and older files are untouched; the caller may go on.
-// Uses reduce_sum()'s memory. meta->digest is set here.
+// ---- saving
+
+enum checkpoint_files {
+    CHECKPOINT_STEP = 1,
+    CHECKPOINT_BEST = 2
+}; // step-<global_step>.h5, best.h5
+
+// Saves in the background: at a step boundary all ranks make a snapshot, a thread of rank 0 writes
+// it while training goes on. A save that comes due while the one before is still being written
+// waits for it, for at most three seconds, and is then put off.
+struct checkpoint_writer;
+
+// Collective; everything a save needs is allocated here (rank 0: checkpoint_writer_bytes). keep:
+// newest step files that stay (of those not newer than the one just written), 0: all. folder, list:
+// borrowed. STATUS_ERROR: memory.
+enum status checkpoint_writer_init(struct checkpoint_writer **writer, struct group *group,
+                                   const char *folder, size_t keep, const struct update *update,
+                                   const struct model_param *list, size_t n_list);
+size_t checkpoint_writer_bytes(const struct model_param *list, size_t n_list, size_t n_states);
+// Local: waits for what is being written. NULL is allowed.
+void checkpoint_writer_free(struct checkpoint_writer *writer);
+
+// Collective, between steps; uses reduce_sum()'s memory. files: of enum checkpoint_files; texts of
+// meta are borrowed until the file is written; meta->digest is set here. Not final: returns when
+// the snapshot is made (STATUS_OK; *is_taken false, on all ranks: put off); an error while writing
+// is one warning (checkpoint_writer_poll), older files stay, nothing half-written is left. Final:
+// returns when the files are on disk, STATUS_ERROR (disk full, ...) where the step file is not.
+// Sends the optimiser's state (n floats each) and 4 bytes.
+enum status checkpoint_writer_save(struct checkpoint_writer *writer, unsigned files, bool is_final,
+                                   struct checkpoint_meta *meta, struct update *update,
+                                   const float *params, bool *is_taken);
+// Local, main thread, now and then: says once (then once an hour) that saving fails, and that it
+// works again. now: group_time(). True: a save that failed should be tried again. Rank 0 only;
+// elsewhere nothing happens.
+bool checkpoint_writer_poll(struct checkpoint_writer *writer, double now);
+bool checkpoint_writer_is_busy(struct checkpoint_writer *writer); // writing; rank 0
+
+// Collective: a final save by itself, for programs without a loop.
 enum status checkpoint_save(struct group *group, const char *folder, size_t keep, bool is_best,
                             struct checkpoint_meta *meta, struct update *update,
                             const struct model_param *list, size_t n_list, const float *params);
+
 // Bytes of a file, roughly (headers and texts not counted).
 uint64_t checkpoint_bytes(const struct update *update, const struct model_param *list,
                           size_t n_list);
+
+// ---- loading
 
 // An opened and verified file.
 struct checkpoint;

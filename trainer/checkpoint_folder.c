@@ -37,17 +37,19 @@ static bool name_is_temporary(const char *name)
            (strncmp(name, "step-", 5) == 0 || (strncmp(name, "best", 4) == 0 && end == name + 4));
 }
 
-static char *path_join(const char *folder, const char *name)
+void folder_step_name(const char *folder, uint64_t step, char *path, size_t room)
 {
-    char *path = NULL;
-    return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
+    int n = snprintf(path, room, "%s/step-%010" PRIu64 ".h5", folder, step);
+    ASSERT(n > 0 && (size_t)n < room);
 }
 
 char *folder_step_path(const char *folder, uint64_t step)
 {
-    char name[40];
-    snprintf(name, sizeof name, "step-%010" PRIu64 ".h5", step);
-    return path_join(folder, name);
+    size_t room = strlen(folder) + 40;
+    char *path = malloc(room);
+    if (path)
+        folder_step_name(folder, step, path, room);
+    return path;
 }
 
 static int step_compare(const void *a, const void *b)

@@ -149,16 +149,22 @@ enum status meta_broadcast(struct group *group, struct checkpoint_meta *meta)
 
 // ---- digest
 
+enum status contents_reserve(struct contents *contents, size_t n)
+{
+    if (n <= contents->capacity)
+        return STATUS_OK;
+    struct contents_entry *more = realloc(contents->entry, n * sizeof *contents->entry);
+    CHECK(more, STATUS_ERROR, "out of memory: names of a checkpoint's tensors");
+    contents->entry = more;
+    contents->capacity = n;
+    return STATUS_OK;
+}
+
 enum status contents_add(struct contents *contents, const char *path, int rank, const uint64_t *dim,
                          const float *data)
 {
-    if (contents->n == contents->capacity) {
-        size_t capacity = 2 * contents->capacity + 32;
-        struct contents_entry *more = realloc(contents->entry, capacity * sizeof *contents->entry);
-        CHECK(more, STATUS_ERROR, "out of memory: names of a checkpoint's tensors");
-        contents->entry = more;
-        contents->capacity = capacity;
-    }
+    if (contents->n == contents->capacity)
+        TRY(contents_reserve(contents, 2 * contents->capacity + 32));
     struct contents_entry *entry = &contents->entry[contents->n];
     memset(entry, 0, sizeof *entry);
     CHECK(strlen(path) < sizeof entry->path, STATUS_DATA, "'%s' in a checkpoint: longer than %zu",

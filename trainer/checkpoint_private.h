@@ -28,6 +28,7 @@ struct contents {
     struct contents_entry *entry; // (n) owned
     size_t n, capacity;
 };
+enum status contents_reserve(struct contents *contents, size_t n); // entries in all
 enum status contents_add(struct contents *contents, const char *path, int rank, const uint64_t *dim,
                          const float *data);
 void contents_free(struct contents *contents);
@@ -45,10 +46,28 @@ enum status meta_broadcast(struct group *group, struct checkpoint_meta *meta);
 
 // Step files of a folder, oldest first; *steps malloc'ed. A missing folder has none.
 enum status folder_steps(const char *folder, uint64_t **steps, size_t *n);
+void folder_step_name(const char *folder, uint64_t step, char *path, size_t room);
 char *folder_step_path(const char *folder, uint64_t step); // malloc'ed; NULL: out of memory
 // Removes the oldest step files but `keep` (0: all are kept) of those not newer than `step`.
 enum status folder_prune(const char *folder, uint64_t step, size_t keep);
 enum status folder_sync(const char *folder); // directory entries to disk
+
+// ---- checkpoint_save.c: one file
+
+// All that a file holds, at one step boundary; rank 0.
+struct snapshot {
+    const struct model_param *list; // (n_list) borrowed
+    size_t n_list;
+    int n_vectors;
+    const char *state[1 + UPDATE_STATES_MAX]; // NULL: the weights
+    float *vector[1 + UPDATE_STATES_MAX];
+    struct checkpoint_meta meta; // texts borrowed
+};
+// Writes open_path, then names it path. Local. contents: work space. STATUS_ERROR: nothing
+// half-written is left (but by fsync of the folder: then the file is there, whole, and may be lost
+// with the power).
+enum status snapshot_write(const struct snapshot *snapshot, struct contents *contents,
+                           const char *folder, const char *path, const char *open_path);
 
 // ---- what is in a file
 

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Writing a checkpoint: rank 0 to a temporary name, sealed, on disk, then renamed. The other ranks
-// only give their slices of the optimiser's state.
+// Writing one checkpoint file from a snapshot, on rank 0: to a temporary name, sealed, on disk,
+// then renamed. Called by checkpoint_writer.c, in its thread.
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "trainer/checkpoint_private.h"
 
-// One file on its way; rank 0 only.
-struct saver {
-    struct h5 *file;
-    char *path, *open_path; // final; complete but not yet sealed
-    struct contents contents;
-};
+// HDF5's lock is held for one slice at a time: the loader may need it.
+#define SLICE_BYTES ((size_t)1 << 20)
 
 void tensor_path(char path[CHECKPOINT_PATH_MAX], const char *state, const struct model_param *p)
 {
@@ -29,94 +24,82 @@ bool tensor_is_saved(const char *state, const struct param *param)
            param->kind == PARAM_WEIGHT || param->kind == PARAM_BIAS;
 }
 
-static enum status saver_begin(struct saver *saver, const char *folder, bool is_best, uint64_t step)
+static enum status rows_write(struct h5_set *set, const struct param *param, const float *data)
 {
-    if (!is_best)
-        saver->path = folder_step_path(folder, step);
-    else if (asprintf(&saver->path, "%s/best.h5", folder) < 0)
-        saver->path = NULL;
-    if (!saver->path || asprintf(&saver->open_path, "%s.tmp.open", saver->path) < 0)
-        saver->open_path = NULL;
-    CHECK(saver->open_path, STATUS_ERROR, "out of memory: name of a checkpoint in %s", folder);
-    return h5_create(&saver->file, saver->open_path);
-}
-
-static enum status saver_vector(struct saver *saver, const char *state,
-                                const struct model_param *list, size_t n_list, const float *vector)
-{
-    for (size_t t = 0; t < n_list; t++) {
-        const struct param *param = list[t].param;
-        if (!tensor_is_saved(state, param))
-            continue;
-        char path[CHECKPOINT_PATH_MAX];
-        tensor_path(path, state, &list[t]);
-        uint64_t dim[4] = {0};
-        for (int d = 0; d < param->rank; d++)
-            dim[d] = param->dim[d];
-        const float *data = vector + param->offset;
-        TRY(h5_write(saver->file, path, H5_F32, param->rank, dim, data));
-        TRY(contents_add(&saver->contents, path, param->rank, dim, data));
+    size_t row = param->count / param->dim[0], row_bytes = row * sizeof *data;
+    size_t most = row_bytes < SLICE_BYTES ? SLICE_BYTES / row_bytes : 1;
+    for (size_t first = 0; first < param->dim[0]; first += most) {
+        size_t left = param->dim[0] - first;
+        TRY(h5_set_write(set, first, left < most ? left : most, H5_F32, data + first * row));
     }
     return STATUS_OK;
 }
 
-static enum status saver_end(struct saver *saver, const char *folder,
-                             const struct checkpoint_meta *meta)
+static enum status tensor_write(struct h5 *file, struct contents *contents, const char *state,
+                                const struct model_param *tensor, const float *vector)
+{
+    const struct param *param = tensor->param;
+    const float *data = vector + param->offset;
+    char path[CHECKPOINT_PATH_MAX];
+    uint64_t dim[4] = {0};
+    for (int d = 0; d < param->rank; d++)
+        dim[d] = param->dim[d];
+    tensor_path(path, state, tensor);
+    struct h5_set *set;
+    TRY(h5_create_set(file, path, H5_F32, param->rank, dim, &set));
+    enum status status = param->count > 0 ? rows_write(set, param, data) : STATUS_OK;
+    h5_set_close(set);
+    TRY(status);
+    return contents_add(contents, path, param->rank, dim, data);
+}
+
+static enum status tensors_write(struct h5 *file, const struct snapshot *snapshot,
+                                 struct contents *contents)
+{
+    for (int v = 0; v < snapshot->n_vectors; v++) {
+        const char *state = snapshot->state[v];
+        for (size_t t = 0; t < snapshot->n_list; t++)
+            if (tensor_is_saved(state, snapshot->list[t].param))
+                TRY(tensor_write(file, contents, state, &snapshot->list[t], snapshot->vector[v]));
+    }
+    return STATUS_OK;
+}
+
+static enum status attributes_write(struct h5 *file, const struct snapshot *snapshot,
+                                    struct contents *contents)
 {
     char hex[33];
     uint32_t version = CHECKPOINT_VERSION;
-    TRY(contents_digest(&saver->contents, meta, hex));
-    TRY(meta_write(saver->file, meta));
-    TRY(h5_attr_write_text(saver->file, "/", "format", "sw2 checkpoint"));
-    TRY(h5_attr_write(saver->file, "/", "format_version", H5_U32, 1, &version));
-    TRY(h5_attr_write_text(saver->file, "/", "digest", hex));
-    struct h5 *file = saver->file;
-    saver->file = NULL; // h5_commit frees it in any case
-    TRY(h5_commit(file));
-    enum status status = seal_write(saver->open_path);
-    if (status == STATUS_OK && rename(saver->open_path, saver->path) != 0)
-        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot rename %s to %s: %s",
-                           saver->open_path, saver->path, strerror(errno));
+    TRY(contents_digest(contents, &snapshot->meta, hex));
+    TRY(meta_write(file, &snapshot->meta));
+    TRY(h5_attr_write_text(file, "/", "format", "sw2 checkpoint"));
+    TRY(h5_attr_write(file, "/", "format_version", H5_U32, 1, &version));
+    return h5_attr_write_text(file, "/", "digest", hex);
+}
+
+enum status snapshot_write(const struct snapshot *snapshot, struct contents *contents,
+                           const char *folder, const char *path, const char *open_path)
+{
+    struct h5 *file;
+    contents->n = 0;
+    TRY(h5_create(&file, open_path));
+    enum status status = tensors_write(file, snapshot, contents);
+    if (status == STATUS_OK)
+        status = attributes_write(file, snapshot, contents);
     if (status != STATUS_OK) {
-        unlink(saver->open_path);
+        h5_close(file); // what is not ended is discarded
+        return status;
+    }
+    TRY(h5_end(file));
+    status = seal_write(open_path);
+    if (status == STATUS_OK && rename(open_path, path) != 0)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "cannot rename %s to %s: %s",
+                           open_path, path, strerror(errno));
+    if (status != STATUS_OK) {
+        unlink(open_path);
         return status;
     }
     return folder_sync(folder);
-}
-
-static void saver_free(struct saver *saver)
-{
-    h5_close(saver->file); // what is not committed is discarded
-    contents_free(&saver->contents);
-    free(saver->open_path);
-    free(saver->path);
-}
-
-enum status checkpoint_save(struct group *group, const char *folder, size_t keep, bool is_best,
-                            struct checkpoint_meta *meta, struct update *update,
-                            const struct model_param *list, size_t n_list, const float *params)
-{
-    ASSERT(meta->n_metrics <= CHECKPOINT_METRICS_MAX);
-    meta->digest = update_digest(update, params);
-    struct saver saver = {0};
-    bool is_writer = group->rank == 0;
-    enum status status = STATUS_OK;
-    if (is_writer) {
-        status = saver_begin(&saver, folder, is_best, meta->global_step);
-        if (status == STATUS_OK)
-            status = saver_vector(&saver, NULL, list, n_list, params);
-    }
-    for (int i = 0; i < update_n_states(update); i++) {
-        const float *vector = update_state_gather(update, i);
-        if (is_writer && status == STATUS_OK)
-            status = saver_vector(&saver, update_state_name(update, i), list, n_list, vector);
-    }
-    if (is_writer && status == STATUS_OK)
-        status = saver_end(&saver, folder, meta);
-    if (is_writer && status == STATUS_OK && !is_best)
-        status = folder_prune(folder, meta->global_step, keep);
-    saver_free(&saver);
-    return group_agree(group, status);
 }
 
 uint64_t checkpoint_bytes(const struct update *update, const struct model_param *list,

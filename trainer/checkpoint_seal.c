@@ -5,16 +5,14 @@
 // Checked before HDF5 opens a file: damaged metadata can crash that library.
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "comm/memory.h"
 #include "trainer/checkpoint_private.h"
 
 #define SEAL_BYTES ((size_t)48)
-#define PIECE_BYTES ((size_t)1 << 20)
+#define PIECE_BYTES ((size_t)1 << 16)
 
 static const char magic[8] = {'S', 'W', '2', 'S', 'E', 'A', 'L', '1'};
 
@@ -36,12 +34,10 @@ static enum status read_some(int fd, const char *path, char *to, size_t n, size_
 
 static enum status pieces_add(struct digest *digest, int fd, const char *path, uint64_t length)
 {
-    char *piece = NULL;
-    size_t most = length < PIECE_BYTES ? (size_t)length : PIECE_BYTES;
-    TRY(memory_alloc(&piece, most, 1, "buffer of a checkpoint's digest"));
+    char piece[PIECE_BYTES];
     enum status status = STATUS_OK;
     for (uint64_t at = 0; at < length && status == STATUS_OK;) {
-        size_t want = length - at < most ? (size_t)(length - at) : most, got = 0;
+        size_t want = length - at < PIECE_BYTES ? (size_t)(length - at) : PIECE_BYTES, got = 0;
         status = read_some(fd, path, piece, want, &got);
         if (status == STATUS_OK && got < want)
             status = error_set(STATUS_DATA, __FILE__, __LINE__,
@@ -49,7 +45,6 @@ static enum status pieces_add(struct digest *digest, int fd, const char *path, u
         digest_add(digest, piece, got);
         at += got;
     }
-    free(piece);
     return status;
 }
 

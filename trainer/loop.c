@@ -26,18 +26,28 @@ struct loop {
     struct step one;
     struct progress progress;
     struct run_log *log;
+    struct checkpoint_writer *writer;
     double start, epoch_start, epoch_waited, last_save;
     uint64_t epoch_steps; // of this process in this epoch, for images/s
-    bool has_best;
-    double best;
-    uint64_t best_epoch, saved_at;
+    struct best {
+        bool is_there;
+        double value;
+        uint64_t epoch;
+    } best, best_before;
+    uint64_t saved_at;
+    bool is_put_off; // a save, while the one before was being written
     int signal;
 };
 
+// By rank 0's clock: not while a file is being written, so that time alone never makes a run wait.
 static bool save_is_due_by_time(const struct loop *l)
 {
-    double every = l->s->recipe->train.checkpoint_seconds;
-    return every > 0 && l->s->group->rank == 0 && group_time() - l->last_save >= every;
+    double every = l->s->recipe->train.checkpoint_seconds, now = group_time();
+    if (l->s->group->rank != 0)
+        return false;
+    bool is_again = checkpoint_writer_poll(l->writer, now) || l->is_put_off;
+    bool is_due = is_again || (every > 0 && now - l->last_save >= every);
+    return is_due && !checkpoint_writer_is_busy(l->writer);
 }
 
 static enum status step_do(struct loop *l, bool *save_due)
@@ -111,9 +121,9 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .isa = kernels_name(&s->recipe->train),
         .versions = "sw2 " SW2_VERSION,
         .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
-        .has_best = l->has_best,
-        .best = l->best,
-        .best_epoch = l->best_epoch,
+        .has_best = l->best.is_there,
+        .best = l->best.value,
+        .best_epoch = l->best.epoch,
     };
     session_describe(s, &meta);
     meta.metrics[0] = l->samples;
@@ -121,30 +131,33 @@ static struct checkpoint_meta meta_make(const struct loop *l)
     return meta;
 }
 
-// A failed save is a warning: training goes on, older checkpoints stay. That of the last step is an
-// error, for the caller.
-static enum status save(struct loop *l, bool is_best)
+// Saves in the background: an error there is a warning of the writer. That of the last step, or
+// before a stop, is awaited, and an error there is the caller's.
+static enum status save(struct loop *l, unsigned files)
 {
     struct session *s = l->s;
-    if (!is_best && l->saved_at == l->global && l->global > 0)
+    bool is_final = l->signal || l->global >= s->steps, is_taken = false;
+    if (l->saved_at == l->global && l->global > 0)
+        files &= ~(unsigned)CHECKPOINT_STEP;
+    if (!files)
         return STATUS_OK;
     struct checkpoint_meta meta = meta_make(l);
     profile_mark(s->profile, PROFILE_BETWEEN);
     progress_note(&l->progress, "saving a checkpoint");
     enum status status =
-        checkpoint_save(s->group, l->config->folder->checkpoints, (size_t)s->recipe->train.keep,
-                        is_best, &meta, s->update, s->list, s->n_list, s->params);
+        checkpoint_writer_save(l->writer, files, is_final, &meta, s->update, s->params, &is_taken);
     progress_note(&l->progress, "");
     profile_mark(s->profile, PROFILE_CHECKPOINT);
     l->last_save = group_time();
-    bool is_final = !is_best && (l->signal || l->global >= s->steps);
-    if (status != STATUS_OK && is_final)
-        error_add(status, "so the run up to step %llu is not saved", (unsigned long long)l->global);
-    else if (status != STATUS_OK)
-        log_warn("no checkpoint at step %llu: %s", (unsigned long long)l->global, error_text());
-    else if (!is_best)
+    l->is_put_off = !is_taken;
+    if (!is_taken && files & CHECKPOINT_BEST)
+        l->best = l->best_before; // which best.h5 still holds
+    if (status != STATUS_OK)
+        return error_add(status, "so the run up to step %llu is not saved",
+                         (unsigned long long)l->global);
+    if (is_taken && files & CHECKPOINT_STEP)
         l->saved_at = l->global;
-    return status;
+    return STATUS_OK;
 }
 
 static bool evaluation_is_due(const struct loop *l)
@@ -160,12 +173,13 @@ static bool is_better(const struct loop *l, const double *test)
     int which = ops->n_metrics > 1 ? 1 : 0;
     if (!isfinite(test[which]))
         return false;
-    return !l->has_best ||
-           (ops->metrics[which].higher_is_better ? test[which] > l->best : test[which] < l->best);
+    return !l->best.is_there ||
+           (ops->metrics[which].higher_is_better ? test[which] > l->best.value
+                                                 : test[which] < l->best.value);
 }
 
 // After the last step of an epoch (or of the run): evaluate, show, record, keep the best.
-static enum status epoch_end(struct loop *l)
+static enum status epoch_end(struct loop *l, bool *is_best)
 {
     struct session *s = l->s;
     double train[LOSS_METRICS_MAX], test[LOSS_METRICS_MAX];
@@ -173,14 +187,13 @@ static enum status epoch_end(struct loop *l)
     means(l, train);
     struct run_record record = record_make(l, train);
     record.is_epoch = true;
-    bool is_best = false;
     if (evaluation_is_due(l)) {
         profile_mark(s->profile, PROFILE_BETWEEN);
         progress_note(&l->progress, "evaluating");
         TRY(session_evaluate(s, false, test));
         profile_mark(s->profile, PROFILE_EVALUATE);
         record.test = test;
-        is_best = is_better(l, test);
+        *is_best = is_better(l, test);
     }
     struct update_digest both = update_digest(s->update, s->params);
     snprintf(digest, sizeof digest, "%016llx-%016llx", (unsigned long long)both.params,
@@ -189,11 +202,10 @@ static enum status epoch_end(struct loop *l)
     record.seconds = group_time() - l->start;
     progress_epoch(&l->progress, &record, group_time());
     TRY(group_agree(s->group, run_log_write(l->log, &record)));
-    if (is_best) {
-        l->has_best = true;
-        l->best = test[model_loss(s->model)->ops->n_metrics > 1];
-        l->best_epoch = l->epoch + 1;
-        save(l, true);
+    if (*is_best) {
+        double value = test[model_loss(s->model)->ops->n_metrics > 1];
+        l->best_before = l->best;
+        l->best = (struct best){true, value, l->epoch + 1};
     }
     return STATUS_OK;
 }
@@ -205,11 +217,8 @@ static void epoch_begin(struct loop *l)
     l->epoch_steps = 0;
 }
 
-static enum status stop(struct loop *l)
+static enum status stopped(const struct loop *l)
 {
-    enum status status = save(l, false);
-    if (status != STATUS_OK)
-        return status;
     FAIL(STATUS_STOPPED,
          "stopped by %s after step %llu; a checkpoint is saved: run the same command again "
          "with --out %s to go on",
@@ -222,14 +231,14 @@ static void summary_show(const struct loop *l)
     char took[64];
     progress_time_text(group_time() - l->start, took, sizeof took);
     const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
-    if (l->has_best)
+    if (l->best.is_there)
         log_line(metric->is_percent
                      ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
                        "%s (best.h5, and the newest)"
                      : "done in %s: best test %s %.6f after epoch %llu; weights in "
                        "%s (best.h5, and the newest)",
-                 took, metric->name, l->best * (metric->is_percent ? 100 : 1),
-                 (unsigned long long)l->best_epoch, l->config->folder->checkpoints);
+                 took, metric->name, l->best.value * (metric->is_percent ? 100 : 1),
+                 (unsigned long long)l->best.epoch, l->config->folder->checkpoints);
     else
         log_line("done in %s; weights in %s", took, l->config->folder->checkpoints);
 }
@@ -245,17 +254,17 @@ static enum status train(struct loop *l)
         TRY(step_do(l, &save_due));
         TRY(step_show(l));
         bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
+        bool is_best = false;
         if (is_end)
-            TRY(epoch_end(l));
-        bool is_due = save_due || (every > 0 && l->global % every == 0);
-        enum status saved = is_last || is_due ? save(l, false) : STATUS_OK;
+            TRY(epoch_end(l, &is_best));
+        bool is_due = save_due || is_last || l->signal || (every > 0 && l->global % every == 0);
+        TRY(save(l, (is_due ? CHECKPOINT_STEP : 0) | (is_best ? CHECKPOINT_BEST : 0)));
         if (is_last) {
-            TRY(saved);
             summary_show(l);
             return session_show_averaged(s);
         }
         if (l->signal)
-            return stop(l);
+            return stopped(l);
         if (is_end) {
             l->epoch++;
             l->step = 0;
@@ -297,9 +306,7 @@ static enum status resume(struct loop *l)
         l->epoch = meta->next_epoch;
         l->step = meta->next_step;
         l->global = l->saved_at = meta->global_step;
-        l->has_best = meta->has_best;
-        l->best = meta->best;
-        l->best_epoch = meta->best_epoch;
+        l->best = (struct best){meta->has_best, meta->best, meta->best_epoch};
         if (meta->n_metrics == (size_t)l->n_metrics + 1) {
             l->samples = meta->metrics[0];
             memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);
@@ -315,7 +322,10 @@ static enum status resume(struct loop *l)
 static enum status loop_start(struct loop *l)
 {
     struct session *s = l->s;
-    TRY(checkpoint_folder_open(s->group, l->config->folder->checkpoints));
+    const char *folder = l->config->folder->checkpoints;
+    TRY(checkpoint_folder_open(s->group, folder));
+    TRY(checkpoint_writer_init(&l->writer, s->group, folder, (size_t)s->recipe->train.keep,
+                               s->update, s->list, s->n_list));
     TRY(resume(l));
     const struct loss_ops *ops = model_loss(s->model)->ops;
     struct progress_config shown = {
@@ -354,6 +364,7 @@ enum status loop_run(struct session *session, const struct loop_config *config)
         status = train(&l);
     if (status == STATUS_OK)
         status = rehearsal_save();
+    checkpoint_writer_free(l.writer);
     if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
         log_warn("%s", error_text());
     step_free(&l.one);

@@ -10,6 +10,7 @@
 #include "comm/memory.h"
 #include "comm/shared.h"
 #include "models/kernels/gemm.h"
+#include "trainer/checkpoint.h"
 #include "trainer/optimizer.h"
 #include "trainer/progress.h"
 
@@ -68,6 +69,8 @@ struct plan_memory plan_memory(const struct session *s)
         .sums = reduce_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
                              (size_t)train->bucket_kib << 10, shared_is_wanted(s->group)),
         .state = update_bytes(&update, s->n, s->n_list, s->group->size),
+        .snapshot =
+            s->group->rank == 0 ? checkpoint_writer_bytes(s->list, s->n_list, state_vectors(s)) : 0,
         .data = loader_bytes(&loader) + dataset_cache_bytes(s->train_set),
         .base = s->base_bytes + saving_bytes(s),
     };
@@ -82,8 +85,8 @@ struct plan_memory plan_memory(const struct session *s)
         m.shared =
             reduce_shared_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
                                 (size_t)train->bucket_kib << 10, state_vectors(s) > 0);
-    m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.data +
-              m.base + m.shared;
+    m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.snapshot +
+              m.data + m.base + m.shared;
     m.total = m.total > s->base_peak ? m.total : s->base_peak;
     return m;
 }
@@ -167,15 +170,17 @@ static void data_show(const struct session *s)
 static void memory_show(const struct session *s)
 {
     struct plan_memory m = plan_memory(s);
-    char t[10][32];
+    char t[11][32];
     log_line("memory a rank: %s: activations %s, their gradients %s, weights %s, packed weights "
-             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s%s%s",
+             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s%s%s%s%s",
              plan_bytes_text((double)m.total, t[0]), plan_bytes_text((double)m.activations, t[1]),
              plan_bytes_text((double)m.gradients, t[2]), plan_bytes_text((double)m.weights, t[3]),
              plan_bytes_text((double)m.work, t[4]), plan_bytes_text((double)m.sums, t[5]),
              plan_bytes_text((double)m.state, t[6]), plan_bytes_text((double)m.data, t[7]),
              plan_bytes_text((double)m.base, t[8]), m.shared > 0 ? ", read of other ranks " : "",
-             m.shared > 0 ? plan_bytes_text((double)m.shared, t[9]) : "");
+             m.shared > 0 ? plan_bytes_text((double)m.shared, t[9]) : "",
+             m.snapshot > 0 ? ", snapshot for checkpoints " : "",
+             m.snapshot > 0 ? plan_bytes_text((double)m.snapshot, t[10]) : "");
     double read =
         (double)s->grains.count * (double)s->order.grain * (double)dataset_row_bytes(s->train_set);
     double sent = (double)reduce_sent_bytes(s->n, s->order.grains, s->group->size, s->group->rank);

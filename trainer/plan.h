@@ -13,6 +13,7 @@ struct plan_memory {
     size_t weights;                      // and the EMA copy for evaluation
     size_t sums;                         // partial sums over grains and buckets
     size_t state;                        // the optimiser's slices
+    size_t snapshot;                     // of what a checkpoint holds, on rank 0
     size_t data;                         // prefetched batches, windows and chunks of files
     size_t base;                         // the program and its libraries, measured
     size_t shared;                       // read of other ranks on this host, resident in both
