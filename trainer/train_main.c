@@ -11,6 +11,7 @@
 #include "trainer/cli.h"
 #include "trainer/loop.h"
 #include "trainer/plan.h"
+#include "trainer/run_start.h"
 #include "trainer/signals.h"
 
 struct args {
@@ -18,6 +19,8 @@ struct args {
     struct option_strings overrides;
     int64_t seed, threads;
     bool plan, force, quiet, profile;
+    int argc; // as started
+    char **argv;
 };
 
 static const struct cli_option options[] = {
@@ -120,6 +123,7 @@ static enum status train(struct session *session, const struct args *args)
     struct run_folder folder;
     TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name, is_never));
     TRY(run_folder_recipe(&folder, session->group, session->recipe->resolved));
+    run_start_write(&folder, session, is_never, args->argc, args->argv);
     log_line("run    %s", folder.path);
     struct loop_config config = {
         .folder = &folder,
@@ -167,7 +171,7 @@ int main(int argc, char **argv)
 {
     struct group *group = NULL;
     struct cli_parsed *parsed = NULL;
-    struct args args = {0};
+    struct args args = {.argc = argc, .argv = argv};
     signals_catch();
     enum status status = group_init(&group, "sw2-train", &argc, &argv);
     if (status == STATUS_OK)
