@@ -25,7 +25,9 @@ done
 
 # Its counts are those of sw2-eval, at any number of ranks.
 must "$evaluate" a/checkpoints/best.h5 --json eval.json
-matrix() { grep -A 99 '"confusion"' eval.json | tail -n +2 | tr -cd '0-9,\n' | tr ',' '\n' | grep .; }
+matrix() {
+    grep -A 99 '"confusion"' eval.json | tail -n +2 | tr -cd '0-9,\n' | tr ',' '\n' | grep .
+}
 for ranks in 1 2 3; do
     must at $ranks "$report" a --svg plots-$ranks
     grep -o '<title>[0-9]* of [0-9]* samples' plots-$ranks/confusion.svg |
@@ -58,8 +60,9 @@ if [ -n "$browser" ] && [ -z "$quick" ]; then
         const t = s.closest("figure").querySelector(".tip");\
         document.title = "tip " + t.style.display + " " + t.textContent;</script></body>#' \
         one.html >hover.html
-    timeout 120 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$work/browser" \
-        --dump-dom "file://$work/hover.html" >dom.html 2>browser.log || fail "$(tail -5 browser.log)"
+    timeout 120 "$browser" --headless --no-sandbox --disable-gpu \
+        --user-data-dir="$work/browser" --dump-dom "file://$work/hover.html" >dom.html 2>browser.log ||
+        fail "$(tail -5 browser.log)"
     tip=$(grep -o '<title>tip [^<]*' dom.html | head -1)
     last=$(awk -F, 'END { printf "%.5g", $8 }' a/metrics.csv)
     grep -q 'tip block epoch 4' <<<"$tip" || fail "no values under the pointer: $tip"

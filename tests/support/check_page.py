@@ -30,7 +30,8 @@ class Page(html.parser.HTMLParser):
             self.ids.add(attributes["id"])
         if tag == "img" and not attributes.get("alt"):
             self.problem("a picture without a text")
-        if tag == "svg" and (attributes.get("role") != "img" or not attributes.get("aria-labelledby")):
+        if tag == "svg" and not (attributes.get("role") == "img" and
+                                 attributes.get("aria-labelledby")):
             self.problem("a plot without a name")
         if tag == "table":
             self.tables.append(False)

@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "report_css.h"
-#include "report_js.h"
+#include "report_css.h" // made by the build from trainer/report/report.css
+#include "report_js.h"  // and report.js
 #include "trainer/report/page_private.h"
 
 static void head_write(FILE *file, const struct report *report)

@@ -148,7 +148,7 @@ static void layer_row(FILE *file, const struct exam *e, size_t i)
 static enum status network_write(FILE *file, const struct report *report, size_t r)
 {
     const struct exam *e = &report->runs[r].exam;
-    fputs("<h3>Network</h3>\n<div class=\"wide\"><table><caption>Output height × width × channels; "
+    fputs("<h3>Network</h3>\n<div class=\"wide\"><table><caption>Output: height, width, channels; "
           "the forward pass as measured here by this report on one core. Layers without time of "
           "their own are fused into the one before.</caption><thead><tr><th scope=\"col\">layer"
           "</th><th scope=\"col\" class=\"text\">kind</th><th scope=\"col\">output</th><th "
