@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "comm/doubling.h"
+#include "comm/events.h"
 #include "comm/group_private.h"
 #include "comm/isa.h"
 #include "comm/log.h"
@@ -76,6 +77,9 @@ void group_check(struct group *group, int code, const char *call)
 }
 
 #define MPI_CHECK(group, call, ...) group_check(group, call(__VA_ARGS__), #call)
+// The same for what waits for other ranks.
+#define MPI_SHARE(group, call, ...)                                                                \
+    (events_begin(EVENTS_SHARE, #call, 0), MPI_CHECK(group, call, __VA_ARGS__), events_end())
 
 static int env_int(const char *name)
 {
@@ -276,7 +280,7 @@ static enum status settle(struct group *group, MPI_Comm comm)
         snprintf(record->text, sizeof record->text, "%s", error_text());
         snprintf(record->place, sizeof record->place, "%s", error_place());
     }
-    MPI_CHECK(group, MPI_Bcast, record, (int)sizeof *record, MPI_BYTE, self.error_rank, comm);
+    MPI_SHARE(group, MPI_Bcast, record, (int)sizeof *record, MPI_BYTE, self.error_rank, comm);
     if (group->rank != self.error_rank) {
         char *colon = strrchr(record->place, ':');
         int line = colon ? atoi(colon + 1) : 0;
@@ -294,7 +298,7 @@ enum status group_agree(struct group *group, enum status mine)
         return self.agreed = mine;
     }
     int code = (int)mine;
-    MPI_CHECK(group, MPI_Allgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.comm);
+    MPI_SHARE(group, MPI_Allgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.comm);
     return settle(group, self.comm);
 }
 
@@ -334,7 +338,7 @@ static void finish_simulated(struct group *group, enum status mine, int was_agre
     int code = (int)mine;
     if (mine != STATUS_OK && !was_agreed)
         group_abort(group, mine);
-    MPI_CHECK(group, MPI_Allgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.finish);
+    MPI_SHARE(group, MPI_Allgather, &code, 1, MPI_INT, self.codes, 1, MPI_INT, self.finish);
 }
 
 // The last agreement. A rank whose error nobody knows of can't be sure that the others will come:
@@ -397,7 +401,7 @@ void group_broadcast(struct group *group, void *bytes, size_t n, int root)
         return;
     for (size_t done = 0; done < n;) {
         size_t piece = n - done < group_chunk_bytes ? n - done : group_chunk_bytes;
-        MPI_CHECK(group, MPI_Bcast, (char *)bytes + done, narrow(piece), MPI_BYTE, root, self.comm);
+        MPI_SHARE(group, MPI_Bcast, (char *)bytes + done, narrow(piece), MPI_BYTE, root, self.comm);
         done += piece;
     }
 }
@@ -426,7 +430,7 @@ void group_allgather(struct group *group, const void *mine, size_t n, void *all)
         gather_long(group, mine, NULL, n, all);
     } else {
         int in_place = mine == (char *)all + (size_t)group->rank * n;
-        MPI_CHECK(group, MPI_Allgather, in_place ? MPI_IN_PLACE : mine, narrow(n), MPI_BYTE, all,
+        MPI_SHARE(group, MPI_Allgather, in_place ? MPI_IN_PLACE : mine, narrow(n), MPI_BYTE, all,
                   narrow(n), MPI_BYTE, self.comm);
     }
 }
@@ -456,17 +460,17 @@ void group_allgatherv(struct group *group, const void *mine, const size_t *count
     if ((group->size & (group->size - 1)) == 0) {
         if (!in_place)
             memmove((char *)all + before, mine, counts[group->rank]);
-        MPI_CHECK(group, doubling_allgather, all, self.displacements, MPI_BYTE, self.comm);
+        MPI_SHARE(group, doubling_allgather, all, self.displacements, MPI_BYTE, self.comm);
         return;
     }
-    MPI_CHECK(group, MPI_Allgatherv, in_place ? MPI_IN_PLACE : mine, narrow(counts[group->rank]),
+    MPI_SHARE(group, MPI_Allgatherv, in_place ? MPI_IN_PLACE : mine, narrow(counts[group->rank]),
               MPI_BYTE, all, self.counts, self.displacements, MPI_BYTE, self.comm);
 }
 
 void group_barrier(struct group *group)
 {
     if (group->size > 1)
-        MPI_CHECK(group, MPI_Barrier, self.comm);
+        MPI_SHARE(group, MPI_Barrier, self.comm);
 }
 
 double group_time(void)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/events.h"
 #include "comm/fault.h"
 #include "comm/laps.h"
 #include "comm/memory.h"
@@ -77,8 +78,16 @@ static void flag_set(struct reduce *reduce, int flag, uint64_t value)
 
 static void flags_wait(const struct reduce *reduce, int flag, uint64_t value)
 {
+    events_begin(EVENTS_WAIT, "waits until others have read", 0);
     for (int rank = 0; rank < reduce->plan.size; rank++)
         reduce_flag_wait(flag_of(reduce, rank, flag), value);
+    events_end();
+}
+
+// A wait for other ranks, where there are others.
+static void share_begin(const struct reduce *reduce, const char *text)
+{
+    events_begin(reduce->plan.size > 1 ? EVENTS_SHARE : EVENTS_WAIT, text, reduce->steps + 1);
 }
 
 static float *vector_at(const struct reduce *reduce, int vector)
@@ -248,6 +257,8 @@ static bool poll(struct reduce *reduce, int worker, uint64_t step)
     bool is_any = reduce->has_merge && merge_some(&reduce->merge, worker, step);
     if (reduce->messages && worker == 0)
         buckets_begin(reduce, step);
+    if (is_any)
+        events_tick("part of the sum", step);
     if (worker == 0 && !reduce->has_begun && (is_any || reduce->messages)) {
         reduce->has_begun = true;
         reduce->began = laps_now();
@@ -294,19 +305,23 @@ void reduce_help(struct reduce *reduce, int worker)
     ASSERT(!own->fold.is_open && own->fold.n_grains == own->fold.run.count);
     if (!reduce->has_merge)
         return;
+    events_begin(EVENTS_WAIT, "adds parts of the sum of gradients", own->steps);
     for (unsigned rounds = 0; !merge_is_done(&reduce->merge, own->steps - 1);)
         if (!poll(reduce, worker, own->steps - 1))
             spin_wait(&rounds);
+    events_end();
 }
 
 void reduce_wait(struct reduce *reduce)
 {
     ASSERT(reduce->workers[0].steps == reduce->steps + 1);
+    share_begin(reduce, "sum of gradients");
     reduce_help(reduce, 0);
     if (reduce->messages) {
         buckets_begin(reduce, reduce->steps);
         messages_wait(reduce->messages);
     }
+    events_end();
     reduce->steps++;
     reduce->has_begun = false;
     // Its slices of the weights are this rank's to change: what was merged here came from ranks
@@ -401,14 +416,8 @@ static void gather_shared(struct reduce *reduce, size_t offset, size_t unit, siz
     flag_set(reduce, FLAG_TAKEN, reduce->gathers);
 }
 
-void reduce_allgather(struct reduce *reduce, float *vector)
+static void allgather_shared(struct reduce *reduce, float *vector)
 {
-    if (reduce->plan.size == 1)
-        return;
-    if (reduce->messages) {
-        messages_allgather(reduce->messages, vector);
-        return;
-    }
     // The caller may change its slices of any other vector as soon as this returns.
     float *weights = reduce_weights(reduce), *sum = reduce_sum(reduce);
     if (vector != weights && vector != sum)
@@ -421,15 +430,21 @@ void reduce_allgather(struct reduce *reduce, float *vector)
         memcpy(vector, sum, reduce->plan.n * sizeof *vector);
 }
 
-void reduce_allgather_blocks(struct reduce *reduce, double *blocks)
+void reduce_allgather(struct reduce *reduce, float *vector)
+{
+    if (reduce->plan.size == 1)
+        return;
+    share_begin(reduce, "all-gather of slices");
+    if (reduce->messages)
+        messages_allgather(reduce->messages, vector);
+    else
+        allgather_shared(reduce, vector);
+    events_end();
+}
+
+static void blocks_shared(struct reduce *reduce, double *blocks)
 {
     const struct reduce_plan *plan = &reduce->plan;
-    if (plan->size == 1 || plan->n == 0)
-        return;
-    if (reduce->messages) {
-        messages_allgather_blocks(reduce->messages, blocks);
-        return;
-    }
     const struct span *spans;
     size_t n = reduce_slices(reduce, plan->rank, &spans);
     double *shared = (double *)(void *)(reduce->memory + at_blocks(plan));
@@ -439,4 +454,16 @@ void reduce_allgather_blocks(struct reduce *reduce, double *blocks)
                spans[s].count / SPAN_BLOCK * sizeof *shared);
     gather_shared(reduce, at_blocks(plan), sizeof(double), SPAN_BLOCK);
     memcpy(blocks, shared, plan->n / SPAN_BLOCK * sizeof *blocks);
+}
+
+void reduce_allgather_blocks(struct reduce *reduce, double *blocks)
+{
+    if (reduce->plan.size == 1 || reduce->plan.n == 0)
+        return;
+    share_begin(reduce, "all-gather of norms");
+    if (reduce->messages)
+        messages_allgather_blocks(reduce->messages, blocks);
+    else
+        blocks_shared(reduce, blocks);
+    events_end();
 }

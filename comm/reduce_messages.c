@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "comm/digest.h"
+#include "comm/events.h"
 #include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/reduce_state.h"
@@ -239,6 +240,8 @@ static void progress(struct messages *m, bool is_waiting)
     else
         MPI_CHECK(m, MPI_Testsome, n, requests, &n_done, m->indices, MPI_STATUSES_IGNORE);
     ASSERT(n_done != MPI_UNDEFINED);
+    if (n_done > 0)
+        events_tick("messages of the sum, bucket", first);
     for (int i = 0; i < n_done; i++) {
         size_t b = first + (size_t)m->indices[i] / per_bucket;
         if (--m->buckets[b].pending > 0)

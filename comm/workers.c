@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "comm/affinity.h"
+#include "comm/events.h"
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/spin.h"
@@ -74,7 +75,9 @@ static void task_run(struct worker *worker)
     worker->status = STATUS_OK;
     if (pool->only >= 0 && pool->only != worker->number)
         return;
+    events_begin(EVENTS_WORK, "task", 0);
     worker->status = pool->task(pool->context, worker->number);
+    events_end();
     if (worker->status == STATUS_OK)
         return;
     snprintf(worker->text, sizeof worker->text, "%s", error_text());
@@ -101,13 +104,16 @@ static void *thread_run(void *context)
 {
     struct worker *worker = context;
     struct workers *pool = worker->pool;
+    events_attach(EVENTS_WORKER, worker->number, EVENTS_IDLE, "rests");
     for (unsigned seen = 0;; seen++) {
         turn_wait(pool, seen);
         if (pool->must_end)
-            return NULL;
+            break;
         task_run(worker);
         atomic_fetch_sub(&pool->left, 1);
     }
+    events_detach();
+    return NULL;
 }
 
 static void turn_next(struct workers *pool)
@@ -151,8 +157,10 @@ static enum status run(struct workers *pool, worker_task *task, void *context, i
     pool->only = only;
     turn_next(pool);
     task_run(&pool->worker[0]);
+    events_begin(EVENTS_THREAD, "waits for the other workers", EVENTS_WORKER);
     for (unsigned rounds = 0; atomic_load(&pool->left) > 0;)
         spin_wait(&rounds);
+    events_end();
     return status_take(pool);
 }
 

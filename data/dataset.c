@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 #include "data/dataset_private.h"
 
@@ -271,6 +272,7 @@ ROW_TRANSPOSE(float)
 
 enum status dataset_read(struct dataset *dataset, uint64_t first, uint64_t count, void *inputs)
 {
+    events_tick("rows from", first);
     TRY(h5_set_read(dataset->inputs, first, count, dataset->is_u8 ? H5_U8 : H5_F32, inputs));
     if (!dataset->is_chw || dataset->shape.c == 1)
         return STATUS_OK;

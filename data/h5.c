@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -30,7 +31,11 @@ static herr_t link_refuse(const char *parent_file, const char *parent_group,
 
 void h5_lock(void)
 {
-    pthread_mutex_lock(&mutex);
+    if (pthread_mutex_trylock(&mutex) != 0) {
+        events_begin(EVENTS_SLOW, "waits for another thread's use of HDF5", 0);
+        pthread_mutex_lock(&mutex);
+        events_end();
+    }
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     if (links < 0) {
         links = H5Pcreate(H5P_LINK_ACCESS);

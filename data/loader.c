@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
 #include "comm/workers.h"
@@ -200,10 +201,13 @@ static void *thread_run(void *context)
     struct loader *loader = context;
     enum status status = STATUS_OK;
     workers_unpin_self();
+    events_attach(EVENTS_LOADER, 0, EVENTS_IDLE, "has read ahead");
     for (int worker; status == STATUS_OK && (worker = worker_wait(loader)) >= 0;) {
         struct ring *ring = &loader->ring[worker];
         struct loader_slot *slot = &ring->slot[ring->made % loader->slots];
+        events_begin(EVENTS_READ, "reads rows for a batch", ring->made);
         status = loader_fill_next(&loader->fill, worker, slot);
+        events_end();
         pthread_mutex_lock(&loader->mutex);
         if (status == STATUS_OK) {
             ring->made++;
@@ -215,6 +219,7 @@ static void *thread_run(void *context)
         pthread_cond_broadcast(&loader->ready);
         pthread_mutex_unlock(&loader->mutex);
     }
+    events_detach();
     return NULL;
 }
 
@@ -263,7 +268,9 @@ static bool item_make(struct loader *loader, struct ring *ring)
     if (ring->made > 0 && ring->slot->n == 0)
         return true; // the end, again
     double begin = now();
+    events_begin(EVENTS_READ, "reads rows for a batch", ring->made);
     loader->status = loader_fill_next(&loader->fill, 0, ring->slot);
+    events_end();
     ring->waited += now() - begin;
     if (loader->status != STATUS_OK) {
         snprintf(loader->text, sizeof loader->text, "%s", error_text());
@@ -287,8 +294,10 @@ static bool item_wait(struct loader *loader, struct ring *ring)
     }
     if (ring->made == ring->taken && loader->status == STATUS_OK) {
         double begin = now();
+        events_begin(EVENTS_THREAD, "waits for data", EVENTS_LOADER);
         while (ring->made == ring->taken && loader->status == STATUS_OK)
             pthread_cond_wait(&loader->ready, &loader->mutex);
+        events_end();
         ring->waited += now() - begin;
     }
     bool is_there = ring->made > ring->taken;

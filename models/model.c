@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/events.h"
 #include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/names.h"
@@ -314,6 +315,7 @@ void model_prepare(struct model *model, const float *params, struct laps *laps)
     struct graph *graph = &model->graph;
     for (size_t i = 0; i < graph->network.n; i++)
         if (!graph->is_skipped[i] && graph->layers[i].ops->prepare) {
+            events_tick("packing weights of layer", i + 1);
             graph->layers[i].ops->prepare(&graph->layers[i], params);
             laps_mark(laps, i * LAYER_PARTS + PART_PREPARE);
         }
@@ -330,6 +332,7 @@ static void tensor_faults(const struct tensor *t, size_t n)
 static void layer_forward(const struct graph *graph, size_t i, const struct pass *pass)
 {
     struct layer *layer = &graph->layers[i];
+    events_tick("forward of layer", i + 1);
     graph_clear_value(graph, (int)i + 1, pass->n);
     layer->ops->forward(layer, pass);
     if (!layer->ops->marks_laps)
@@ -343,6 +346,7 @@ static void layer_forward(const struct graph *graph, size_t i, const struct pass
 static void layer_backward(const struct graph *graph, size_t i, const struct pass *pass)
 {
     struct layer *layer = &graph->layers[i];
+    events_tick("backward of layer", i + 1);
     graph_clear_gradients(graph, i, pass->n);
     layer->ops->backward(layer, pass);
     if (!layer->ops->marks_laps)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 
 struct evaluator {
@@ -162,9 +163,11 @@ enum status evaluator_run(struct evaluator *e, const float *params, bool is_aver
 {
     struct job job = {e, params, is_averaged, each, context};
     ASSERT(!each || workers_count(e->workers) == 1);
+    events_begin(EVENTS_WORK, "evaluates", 0);
     enum status status = loader_seek(e->loader, 0, 0);
     if (status == STATUS_OK)
         status = workers_run(e->workers, chunks_run, &job);
+    events_end();
     TRY(group_agree(e->group, status));
     group_allgatherv(e->group, e->mine, e->counts, e->all);
     for (int m = 0; m < e->n_metrics; m++) {

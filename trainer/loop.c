@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/events.h"
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
@@ -53,7 +54,10 @@ static bool save_is_due_by_time(const struct loop *l)
 static enum status step_do(struct loop *l, bool *save_due)
 {
     struct step_news news = {.save_due = save_is_due_by_time(l)};
-    TRY(step_run(&l->one, l->epoch, l->step, l->global, &news));
+    events_step(l->global + 1);
+    enum status status = step_run(&l->one, l->epoch, l->step, l->global, &news);
+    events_end();
+    TRY(status);
     *save_due = news.save_due;
     if (!l->signal)
         l->signal = news.signal;
@@ -143,10 +147,12 @@ static enum status save(struct loop *l, unsigned files)
         return STATUS_OK;
     struct checkpoint_meta meta = meta_make(l);
     profile_mark(s->profile, PROFILE_BETWEEN);
+    events_begin(EVENTS_SLOW, "saves a checkpoint", l->global);
     progress_note(&l->progress, "saving a checkpoint");
     enum status status =
         checkpoint_writer_save(l->writer, files, is_final, &meta, s->update, s->params, &is_taken);
     progress_note(&l->progress, "");
+    events_end();
     profile_mark(s->profile, PROFILE_CHECKPOINT);
     l->last_save = group_time();
     l->is_put_off = !is_taken;
@@ -249,6 +255,7 @@ static enum status train(struct loop *l)
     uint64_t every = train_config_checkpoint_steps(&s->recipe->train, s->order.steps);
     epoch_begin(l);
     profile_start(s->profile);
+    events_turn(EVENTS_SLOW, "is between steps", 0);
     while (l->global < s->steps) {
         bool save_due = false;
         TRY(step_do(l, &save_due));

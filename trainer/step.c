@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
 #include "trainer/signals.h"
@@ -126,7 +127,9 @@ static enum status worker_run(void *context, int worker)
     prepare(s, worker);
     for (int g = run.first; g < run.first + run.count; g++) {
         size_t place = (size_t)(g - s->grains.first) * LOSS_METRICS_MAX;
+        events_begin(EVENTS_WORK, "grain", (uint64_t)g + 1);
         enum status one = grain_run(step, worker, step->metrics + place);
+        events_end();
         status = status == STATUS_OK ? one : status;
     }
     if (worker == 0) {
@@ -210,6 +213,7 @@ enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t gl
     TRY(step_agree(step, status, news));
     profile_mark(s->profile, PROFILE_AGREE);
     rehearsal_go_on();
+    events_turn(EVENTS_WORK, "update of step", global + 1);
     TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, global), global));
     rehearsal_updated();
     rehearsal_play_update(update_share(s->update));
