@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "comm/events.h"
+#include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
 #include "trainer/signals.h"
@@ -47,13 +48,16 @@ void step_free(struct step *step)
 struct hook {
     struct reduce *reduce;
     int worker;
+    struct audit_watch watch;
 };
 
 static void push(void *context, size_t offset)
 {
     struct hook *hook = context;
     rehearsal_lap(offset);
+    audit_watch_push(&hook->watch, offset);
     reduce_push(hook->reduce, hook->worker, offset);
+    audit_watch_pushed(&hook->watch, offset);
     rehearsal_go_on();
 }
 
@@ -80,7 +84,8 @@ static void prepare(struct session *s, int worker)
 }
 
 // One grain: forward, loss, backward; its gradient goes into the sum as it becomes final.
-static enum status grain_run(struct step *step, int worker, double metrics[LOSS_METRICS_MAX])
+static enum status grain_run(struct step *step, int worker, int grain,
+                             double metrics[LOSS_METRICS_MAX])
 {
     struct session *s = step->s;
     struct laps *laps = profile_lane(s->profile, worker);
@@ -88,12 +93,13 @@ static enum status grain_run(struct step *step, int worker, double metrics[LOSS_
     if (rehearsal_is_playing())
         return grain_play(step, metrics);
     rehearsal_grain();
-    struct hook hook = {s->reduce, worker};
+    struct hook hook = {.reduce = s->reduce, .worker = worker};
     float *grads = reduce_grain(s->reduce, worker);
+    audit_watch_begin(&hook.watch, s, step->audit, worker, grain, grads);
     enum status status = loader_next(s->loader, worker, &batch);
     laps_mark(laps, profile_slot_at(s->profile, PROFILE_DATA));
     if (status != STATUS_OK) {
-        reduce_push(s->reduce, worker, 0); // others wait for this sum; nobody will use it
+        push(&hook, 0); // others wait for this sum; nobody will use it
         return status;
     }
     ASSERT(batch.n == s->order.grain && batch.epoch == step->epoch && batch.step == step->at);
@@ -108,9 +114,12 @@ static enum status grain_run(struct step *step, int worker, double metrics[LOSS_
         .laps = laps,
     };
     struct model *model = s->models[worker];
+    audit_watch_input(&hook.watch, &batch);
     model_forward(model, &pass, batch.x);
+    fault_point(FAULT_WEIGHTS, s->params, s->n * sizeof *s->params);
     model_loss_eval(model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
     model_backward(model, &pass, push, &hook);
+    audit_watch_end(&hook.watch, metrics);
     return STATUS_OK;
 }
 
@@ -128,7 +137,7 @@ static enum status worker_run(void *context, int worker)
     for (int g = run.first; g < run.first + run.count; g++) {
         size_t place = (size_t)(g - s->grains.first) * LOSS_METRICS_MAX;
         events_begin(EVENTS_WORK, "grain", (uint64_t)g + 1);
-        enum status one = grain_run(step, worker, step->metrics + place);
+        enum status one = grain_run(step, worker, g, step->metrics + place);
         events_end();
         status = status == STATUS_OK ? one : status;
     }
@@ -139,7 +148,8 @@ static enum status worker_run(void *context, int worker)
         reduce_help(s->reduce, worker);
         laps_mark(laps, profile_slot_at(s->profile, PROFILE_WAIT));
     }
-    return status;
+    enum status audited = audit_work(step->audit, worker);
+    return status == STATUS_OK ? audited : status;
 }
 
 // Every rank's note and metrics reach all ranks.
@@ -209,12 +219,19 @@ enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t gl
     step->at = at;
     step->global = global;
     profile_step_begin(s->profile);
+    audit_step(step->audit, epoch, at, global);
     enum status status = workers_run(s->workers, worker_run, step);
-    TRY(step_agree(step, status, news));
+    status = step_agree(step, status, news);
+    audit_faults(s);
+    if (status == STATUS_OK || status == STATUS_NOT_FINITE) // that may be wrong arithmetic
+        TRY(audit_before_update(step->audit));
+    TRY(status);
     profile_mark(s->profile, PROFILE_AGREE);
     rehearsal_go_on();
     events_turn(EVENTS_WORK, "update of step", global + 1);
-    TRY(update_step(s->update, s->params, schedule_lr(&s->schedule, global), global));
+    double lr = schedule_lr(&s->schedule, global);
+    TRY(update_step(s->update, s->params, lr, global));
+    TRY(audit_after_update(step->audit, lr));
     rehearsal_updated();
     rehearsal_play_update(update_share(s->update));
     profile_step_end(s->profile);

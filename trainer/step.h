@@ -4,10 +4,12 @@
 #ifndef SW2_TRAINER_STEP_H
 #define SW2_TRAINER_STEP_H
 
+#include "trainer/audit.h"
 #include "trainer/session.h"
 
 struct step {
-    struct session *s; // borrowed
+    struct session *s;   // borrowed
+    struct audit *audit; // borrowed, or NULL; set by the caller
     int n_metrics;
     double *metrics;    // (grains of this rank, LOSS_METRICS_MAX)
     char *shared;       // a record of each rank
