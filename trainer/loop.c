@@ -334,6 +334,7 @@ static enum status loop_start(struct loop *l)
     TRY(checkpoint_writer_init(&l->writer, s->group, folder, (size_t)s->recipe->train.keep,
                                s->update, s->list, s->n_list));
     TRY(resume(l));
+    audit_start(l->one.audit, l->global);
     const struct loss_ops *ops = model_loss(s->model)->ops;
     struct progress_config shown = {
         .epochs = (s->steps + s->order.steps - 1) / s->order.steps,
@@ -366,6 +367,8 @@ enum status loop_run(struct session *session, const struct loop_config *config)
     l.n_metrics = model_loss(session->model)->ops->n_metrics;
     enum status status = group_agree(session->group, step_init(&l.one, session));
     if (status == STATUS_OK)
+        status = audit_init(&l.one.audit, session, &config->audit);
+    if (status == STATUS_OK)
         status = loop_start(&l);
     if (status == STATUS_OK)
         status = train(&l);
@@ -374,6 +377,7 @@ enum status loop_run(struct session *session, const struct loop_config *config)
     checkpoint_writer_free(l.writer);
     if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
         log_warn("%s", error_text());
+    audit_free(l.one.audit);
     step_free(&l.one);
     return status;
 }

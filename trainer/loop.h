@@ -4,6 +4,7 @@
 #ifndef SW2_TRAINER_LOOP_H
 #define SW2_TRAINER_LOOP_H
 
+#include "trainer/audit.h"
 #include "trainer/run_folder.h"
 #include "trainer/session.h"
 
@@ -13,11 +14,13 @@ struct loop_config {
     const struct run_folder *folder;
     enum resume_mode resume;
     const char *resume_file; // RESUME_FILE
-    bool force;              // resume though recipe, data or instruction set differ
+    struct audit_config audit;
+    bool force; // resume though recipe, data or instruction set differ
 };
 
 // Collective: trains to the recipe's end. STATUS_STOPPED: a signal came, a checkpoint is saved.
-// STATUS_NOT_FINITE: loss or gradient; the last checkpoint stays.
+// STATUS_NOT_FINITE: loss or gradient; the last checkpoint stays. STATUS_VERIFY: the audit found
+// a rank that errs.
 enum status loop_run(struct session *session, const struct loop_config *config);
 
 #endif

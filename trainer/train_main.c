@@ -17,7 +17,8 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed, threads;
+    int64_t seed, threads, verify;
+    double audit;
     bool plan, force, quiet, profile;
     int argc; // as started
     char **argv;
@@ -57,6 +58,16 @@ static const struct cli_option options[] = {
       "at the end show where the steps' time went, by layer; a trace goes into --out"},
      0,
      NULL},
+    {{"verify", OPTION_INT, offsetof(struct args, verify), "100", 0, 1e15, NULL,
+      "steps between comparisons of all ranks' weights, and of each rank's memory with what it "
+      "was; 0: none"},
+     0,
+     "STEPS"},
+    {{"audit", OPTION_FLOAT, offsetof(struct args, audit), "0", 0, 1, NULL,
+      "share of the arithmetic that is done twice, by another rank, and compared bit for bit: "
+      "a rank that errs is named and ends the run (exit code 5)"},
+     0,
+     "RATE"},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
       "only warnings and errors"},
      'q',
@@ -131,6 +142,7 @@ static enum status train(struct session *session, const struct args *args)
                   : is_never ? RESUME_NEVER
                              : RESUME_FILE,
         .resume_file = args->resume,
+        .audit = {.rate = args->audit, .verify_every = (uint64_t)args->verify},
         .force = args->force,
     };
     enum status status = group_agree(session->group, loop_run(session, &config));
