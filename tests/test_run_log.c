@@ -218,33 +218,52 @@ static void test_unwritable(void **state)
     expect_error(run_log_open(&log, longer, metrics, 2, 0), STATUS_USAGE, "too long", "long name");
 }
 
-// A disk that fills up in the middle of a record: one error, and no half line.
+static void limit_set(size_t limit)
+{
+    struct rlimit rlimit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &rlimit), 0);
+    rlimit.rlim_cur = limit ? limit : rlimit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &rlimit), 0);
+}
+
+// A disk that fills up in the middle of a record: an error, and no half line; it is written with
+// the next record, where there is room again.
 static void test_full(void **state)
 {
     (void)state;
-    char *folder = folder_make();
-    struct run_log *log = open_log(folder, 0);
-    struct run_record record = record_of(8, 0);
-    expect_ok(run_log_write(log, &record), "write");
-    char *before = read_one(folder, "metrics.jsonl");
     signal(SIGXFSZ, SIG_IGN);
-    struct rlimit old, small;
-    getrlimit(RLIMIT_FSIZE, &old);
-    small = old;
-    small.rlim_cur = strlen(before) + 30;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    enum status first = run_log_write(log, &record);
-    char message[512];
-    snprintf(message, sizeof message, "%s", error_text());
-    enum status close = run_log_close(log);
-    setrlimit(RLIMIT_FSIZE, &old);
-    assert_int_equal(first, STATUS_ERROR);
-    assert_non_null(strstr(message, "cannot write "));
-    assert_non_null(strstr(message, "/metrics.jsonl: "));
-    assert_int_equal(close, STATUS_OK);
-    expect_file(folder, "metrics.jsonl", before);
-    free(before);
-    folder_remove(folder);
+    for (int has_room_again = 0; has_room_again < 2; has_room_again++) {
+        char *folder = folder_make(), message[512];
+        struct run_log *log = open_log(folder, 0);
+        struct run_record record = record_of(8, 0);
+        expect_ok(run_log_write(log, &record), "write");
+        char *before = read_one(folder, "metrics.jsonl");
+        size_t n = strlen(before);
+        limit_set(n + 30);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(run_log_write(log, &record), STATUS_ERROR);
+            snprintf(message, sizeof message, "%s", error_text());
+            assert_non_null(strstr(message, "cannot write "));
+            assert_non_null(strstr(message, "/metrics.jsonl: "));
+            expect_file(folder, "metrics.jsonl", before);
+        }
+        if (has_room_again) {
+            limit_set(0);
+            expect_ok(run_log_write(log, &record), "room again");
+            expect_ok(run_log_close(log), "close");
+            char *after = read_one(folder, "metrics.jsonl");
+            assert_int_equal(strlen(after), 4 * n);
+            for (size_t i = 0; i < 4; i++)
+                assert_memory_equal(after + i * n, before, n);
+            free(after);
+        } else {
+            assert_int_equal(run_log_close(log), STATUS_ERROR); // two records are lost
+            limit_set(0);
+            expect_file(folder, "metrics.jsonl", before);
+        }
+        free(before);
+        folder_remove(folder);
+    }
 }
 
 static void test_other_ranks(void **state)

@@ -68,15 +68,21 @@ size_t checkpoint_writer_bytes(const struct model_param *list, size_t n_list, si
 // Local: waits for what is being written. NULL is allowed.
 void checkpoint_writer_free(struct checkpoint_writer *writer);
 
+enum checkpoint_taken {
+    CHECKPOINT_TAKEN,
+    CHECKPOINT_PUT_OFF,  // still writing: try again
+    CHECKPOINT_BEST_LOST // nothing was done: the best.h5 that was taken last could not be written,
+};                       // the one before it stands; try again with a meta that says so
+
 // Collective, between steps; uses reduce_sum()'s memory. files: of enum checkpoint_files; texts of
 // meta are borrowed until the file is written; meta->digest is set here. Not final: returns when
-// the snapshot is made (STATUS_OK; *is_taken false, on all ranks: put off); an error while writing
-// is one warning (checkpoint_writer_poll), older files stay, nothing half-written is left. Final:
-// returns when the files are on disk, STATUS_ERROR (disk full, ...) where the step file is not.
-// Sends the optimiser's state (n floats each) and 4 bytes.
+// the snapshot is made (STATUS_OK), if it is; an error while writing is one warning
+// (checkpoint_writer_poll), older files stay, nothing half-written is left. Final: returns when the
+// files are on disk, STATUS_ERROR (disk full, ...) where the step file is not. *taken is the same
+// on all ranks. Sends the optimiser's state (n floats each) and 4 bytes.
 enum status checkpoint_writer_save(struct checkpoint_writer *writer, unsigned files, bool is_final,
                                    struct checkpoint_meta *meta, struct update *update,
-                                   const float *params, bool *is_taken);
+                                   const float *params, enum checkpoint_taken *taken);
 // Local, main thread, now and then: says once (then once an hour) that saving fails, and that it
 // works again. now: group_time(). True: a save that failed should be tried again. Rank 0 only;
 // elsewhere nothing happens.

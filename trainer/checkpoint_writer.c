@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "comm/log.h"
 #include "comm/memory.h"
@@ -20,6 +21,7 @@
 #define RETRY_SECONDS 60.0 // after a save that failed
 #define REMIND_SECONDS 3600.0
 #define TEXT_BYTES 1024
+#define NAME_ROOM 192 // of a file in the folder, its temporary name with host and process included
 
 // How one job ended. The thread's error record is its own, so texts are kept here.
 struct result {
@@ -48,7 +50,7 @@ struct checkpoint_writer {
     struct result result;
     struct trouble trouble;
     uint64_t saved; // step of the newest whole file of this run
-    bool has_saved, has_thread;
+    bool has_saved, has_thread, has_put_off, is_best_lost;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
@@ -67,7 +69,8 @@ static void job_fail(struct result *result, unsigned file)
 
 static enum status file_write(struct checkpoint_writer *w, const char *path)
 {
-    snprintf(w->open_path, strlen(w->folder) + 64, "%s.tmp.open", path);
+    snprintf(w->open_path, strlen(w->folder) + NAME_ROOM, "%s.tmp.%s.%ld", path, w->group->host,
+             (long)getpid());
     return snapshot_write(&w->snapshot, &w->contents, w->folder, path, w->open_path);
 }
 
@@ -77,12 +80,12 @@ static void job_run(struct checkpoint_writer *w, unsigned files)
     struct result *result = &w->result;
     const uint64_t step = w->snapshot.meta.global_step;
     *result = (struct result){.step = step};
-    snprintf(w->path[0], strlen(w->folder) + 64, "%s/best.h5", w->folder);
+    snprintf(w->path[0], strlen(w->folder) + NAME_ROOM, "%s/best.h5", w->folder);
     if (files & CHECKPOINT_BEST && file_write(w, w->path[0]) != STATUS_OK)
         job_fail(result, CHECKPOINT_BEST);
     if (!(files & CHECKPOINT_STEP))
         return;
-    folder_step_name(w->folder, step, w->path[1], strlen(w->folder) + 64);
+    folder_step_name(w->folder, step, w->path[1], strlen(w->folder) + NAME_ROOM);
     if (file_write(w, w->path[1]) != STATUS_OK)
         job_fail(result, CHECKPOINT_STEP);
     else if (folder_prune(w->folder, step, w->keep) != STATUS_OK)
@@ -173,6 +176,7 @@ static void result_tell(struct checkpoint_writer *w, double now)
     w->told = 0;
     if (!files)
         return;
+    w->is_best_lost = w->is_best_lost || r->failed & CHECKPOINT_BEST;
     if (files & CHECKPOINT_STEP && !(r->failed & CHECKPOINT_STEP)) {
         w->has_saved = true;
         w->saved = r->step;
@@ -235,22 +239,35 @@ static enum status job_status(const struct checkpoint_writer *w)
     return STATUS_OK;
 }
 
+// May rank 0 take a snapshot now?
+static enum checkpoint_taken turn_take(struct checkpoint_writer *w, bool is_final)
+{
+    if (!job_wait(w, is_final ? -1 : WAIT_SECONDS)) {
+        if (!w->has_put_off)
+            log_warn("a checkpoint is put off: the one before is still being written after %d s",
+                     WAIT_SECONDS);
+        w->has_put_off = true;
+        return CHECKPOINT_PUT_OFF;
+    }
+    result_tell(w, group_time());
+    bool is_lost = w->is_best_lost;
+    w->is_best_lost = false;
+    return is_lost ? CHECKPOINT_BEST_LOST : CHECKPOINT_TAKEN;
+}
+
 enum status checkpoint_writer_save(struct checkpoint_writer *w, unsigned files, bool is_final,
                                    struct checkpoint_meta *meta, struct update *update,
-                                   const float *params, bool *is_taken)
+                                   const float *params, enum checkpoint_taken *taken)
 {
     ASSERT(meta->n_metrics <= CHECKPOINT_METRICS_MAX && files);
     bool is_writer = w->group->rank == 0;
-    int goes = !is_writer || job_wait(w, is_final ? -1 : WAIT_SECONDS);
-    group_broadcast(w->group, &goes, sizeof goes, 0);
-    *is_taken = goes;
-    if (!goes)
+    *taken = is_writer ? turn_take(w, is_final) : CHECKPOINT_TAKEN;
+    group_broadcast(w->group, taken, sizeof *taken, 0);
+    if (*taken != CHECKPOINT_TAKEN)
         return STATUS_OK;
     meta->digest = update_digest(update, params);
-    if (is_writer) {
-        result_tell(w, group_time());
+    if (is_writer)
         w->snapshot.meta = *meta;
-    }
     snapshot_take(w, update, params);
     if (is_writer)
         job_start(w, files);
@@ -286,7 +303,7 @@ static enum status memory_plan(struct checkpoint_writer *w, const struct update 
 {
     struct snapshot *snapshot = &w->snapshot;
     snapshot->n_vectors = 1 + w->n_states;
-    size_t room = strlen(w->folder) + 64;
+    size_t room = strlen(w->folder) + NAME_ROOM;
     for (int v = 0; v < snapshot->n_vectors; v++) {
         snapshot->state[v] = v > 0 ? update_state_name(update, v - 1) : NULL;
         TRY(memory_alloc(&snapshot->vector[v], w->n, sizeof(float), "snapshot for checkpoints"));
@@ -294,7 +311,7 @@ static enum status memory_plan(struct checkpoint_writer *w, const struct update 
     TRY(contents_reserve(&w->contents, (size_t)snapshot->n_vectors * snapshot->n_list));
     for (int i = 0; i < 2; i++)
         TRY(memory_alloc(&w->path[i], room, 1, "name of a checkpoint"));
-    return memory_alloc(&w->open_path, room + 16, 1, "name of a checkpoint");
+    return memory_alloc(&w->open_path, room, 1, "name of a checkpoint");
 }
 
 // Without the thread (a limit of the system, or a rehearsal) a save takes the loop's time.
@@ -383,10 +400,10 @@ enum status checkpoint_save(struct group *group, const char *folder, size_t keep
                             const struct model_param *list, size_t n_list, const float *params)
 {
     struct checkpoint_writer *w;
-    bool is_taken;
+    enum checkpoint_taken taken;
     TRY(checkpoint_writer_init(&w, group, folder, keep, update, list, n_list));
     enum status status = checkpoint_writer_save(w, is_best ? CHECKPOINT_BEST : CHECKPOINT_STEP,
-                                                true, meta, update, params, &is_taken);
+                                                true, meta, update, params, &taken);
     checkpoint_writer_free(w);
     return status;
 }

@@ -27,6 +27,7 @@ struct loop {
     struct step one;
     struct progress progress;
     struct run_log *log;
+    bool log_is_late; // records could not be written yet
     struct checkpoint_writer *writer;
     double start, epoch_start, epoch_waited, last_save;
     uint64_t epoch_steps; // of this process in this epoch, for images/s
@@ -34,7 +35,7 @@ struct loop {
         bool is_there;
         double value;
         uint64_t epoch;
-    } best, best_before;
+    } best, best_before, best_kept; // now; until this epoch; if the file of the last is lost
     uint64_t saved_at;
     bool is_put_off; // a save, while the one before was being written
     int signal;
@@ -90,19 +91,27 @@ static struct run_record record_make(const struct loop *l, const double *train)
     };
 }
 
-static enum status step_show(struct loop *l)
+// Rank 0's records are no reason to stop: said once, and once when they are whole again.
+static void record_write(struct loop *l, const struct run_record *record)
+{
+    bool is_bad = run_log_write(l->log, record) != STATUS_OK;
+    if (is_bad && !l->log_is_late)
+        log_warn("%s; training goes on, and the records are kept until they can be written",
+                 error_text());
+    else if (!is_bad && l->log_is_late)
+        log_warn("the records of the run can be written again");
+    l->log_is_late = is_bad;
+}
+
+static void step_show(struct loop *l)
 {
     double now = group_time(), train[LOSS_METRICS_MAX];
     if (!progress_is_due(&l->progress, l->global, now))
-        return STATUS_OK;
+        return;
     means(l, train);
     struct run_record record = record_make(l, train);
-    enum status status = STATUS_OK;
     if (progress_step(&l->progress, &record, now))
-        status = run_log_write(l->log, &record);
-    if (status != STATUS_OK) // the others are not here: only the log is lost, not the run
-        log_warn("%s", error_text());
-    return STATUS_OK;
+        record_write(l, &record);
 }
 
 // What changes bits beside the recipe and the data: instruction set and inner kernel.
@@ -135,33 +144,48 @@ static struct checkpoint_meta meta_make(const struct loop *l)
     return meta;
 }
 
+static enum status files_save(struct loop *l, unsigned files, bool is_final,
+                              enum checkpoint_taken *taken)
+{
+    struct session *s = l->s;
+    struct best fresh = l->best;
+    for (;;) {
+        struct checkpoint_meta meta = meta_make(l);
+        TRY(checkpoint_writer_save(l->writer, files, is_final, &meta, s->update, s->params, taken));
+        if (*taken != CHECKPOINT_BEST_LOST)
+            return STATUS_OK;
+        l->best_before = l->best_kept;
+        l->best = files & CHECKPOINT_BEST ? fresh : l->best_kept;
+    }
+}
+
 // Saves in the background: an error there is a warning of the writer. That of the last step, or
 // before a stop, is awaited, and an error there is the caller's.
 static enum status save(struct loop *l, unsigned files)
 {
-    struct session *s = l->s;
-    bool is_final = l->signal || l->global >= s->steps, is_taken = false;
+    bool is_final = l->signal || l->global >= l->s->steps;
+    enum checkpoint_taken taken;
     if (l->saved_at == l->global && l->global > 0)
         files &= ~(unsigned)CHECKPOINT_STEP;
     if (!files)
         return STATUS_OK;
-    struct checkpoint_meta meta = meta_make(l);
-    profile_mark(s->profile, PROFILE_BETWEEN);
+    profile_mark(l->s->profile, PROFILE_BETWEEN);
     events_begin(EVENTS_SLOW, "saves a checkpoint", l->global);
     progress_note(&l->progress, "saving a checkpoint");
-    enum status status =
-        checkpoint_writer_save(l->writer, files, is_final, &meta, s->update, s->params, &is_taken);
+    enum status status = files_save(l, files, is_final, &taken);
     progress_note(&l->progress, "");
     events_end();
-    profile_mark(s->profile, PROFILE_CHECKPOINT);
-    l->last_save = group_time();
-    l->is_put_off = !is_taken;
-    if (!is_taken && files & CHECKPOINT_BEST)
-        l->best = l->best_before; // which best.h5 still holds
+    profile_mark(l->s->profile, PROFILE_CHECKPOINT);
     if (status != STATUS_OK)
         return error_add(status, "so the run up to step %llu is not saved",
                          (unsigned long long)l->global);
-    if (is_taken && files & CHECKPOINT_STEP)
+    l->last_save = group_time();
+    l->is_put_off = taken == CHECKPOINT_PUT_OFF;
+    if (files & CHECKPOINT_BEST && l->is_put_off)
+        l->best = l->best_before; // which best.h5 still holds
+    else if (files & CHECKPOINT_BEST)
+        l->best_kept = l->best_before;
+    if (files & CHECKPOINT_STEP && !l->is_put_off)
         l->saved_at = l->global;
     return STATUS_OK;
 }
@@ -207,7 +231,7 @@ static enum status epoch_end(struct loop *l, bool *is_best)
     record.digest = digest;
     record.seconds = group_time() - l->start;
     progress_epoch(&l->progress, &record, group_time());
-    TRY(group_agree(s->group, run_log_write(l->log, &record)));
+    record_write(l, &record);
     if (*is_best) {
         double value = test[model_loss(s->model)->ops->n_metrics > 1];
         l->best_before = l->best;
@@ -259,7 +283,7 @@ static enum status train(struct loop *l)
     while (l->global < s->steps) {
         bool save_due = false;
         TRY(step_do(l, &save_due));
-        TRY(step_show(l));
+        step_show(l);
         bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
         bool is_best = false;
         if (is_end)

@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "comm/log.h"
@@ -72,6 +74,38 @@ static enum status put_aside(const struct run_folder *folder)
     return STATUS_OK;
 }
 
+// The system lets go of the lock when the process ends, however it ends. File systems without locks
+// go without.
+static enum status lock_take(struct run_folder *folder)
+{
+    char path[RUN_PATH_MAX + 32];
+    const struct timespec pause = {.tv_nsec = 100000000};
+    snprintf(path, sizeof path, "%s/.lock", folder->path);
+    folder->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    for (int i = 0; folder->lock >= 0; i++) {
+        if (flock(folder->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            break;
+        CHECK(i < RUN_LOCK_SECONDS * 10, STATUS_ERROR,
+              "another run is writing to '%s': wait for its end, or name another folder with --out",
+              folder->path);
+        if (i == 5)
+            log_line("waiting for another run in %s to end", folder->path);
+        nanosleep(&pause, NULL);
+    }
+    return STATUS_OK;
+}
+
+// What a killed run was writing here; never another file.
+static void unfinished_remove(const struct run_folder *folder)
+{
+    static const char *const names[] = {"recipe.yaml.tmp", "metrics.jsonl.tmp", "metrics.csv.tmp"};
+    char path[RUN_PATH_MAX + 64];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder->path, names[i]);
+        unlink(path);
+    }
+}
+
 static enum status folder_open(struct run_folder *folder, const char *out, const char *name,
                                bool anew)
 {
@@ -84,37 +118,57 @@ static enum status folder_open(struct run_folder *folder, const char *out, const
     }
     TRY(folder_make(folder->path));
     snprintf(folder->checkpoints, sizeof folder->checkpoints, "%s/checkpoints", folder->path);
+    TRY(lock_take(folder));
+    unfinished_remove(folder);
     return anew ? put_aside(folder) : STATUS_OK;
 }
 
 enum status run_folder_open(struct run_folder *folder, struct group *group, const char *out,
                             const char *name, bool anew)
 {
-    *folder = (struct run_folder){0};
+    *folder = (struct run_folder){.lock = -1};
     enum status status = STATUS_OK;
     if (group->rank == 0)
         status = folder_open(folder, out, name, anew);
     TRY(group_agree(group, status));
+    int lock = folder->lock;
     group_broadcast(group, folder, sizeof *folder, 0);
+    folder->lock = lock;
     return STATUS_OK;
+}
+
+// errno of what failed, 0: written and on disk.
+static int bytes_write(const char *path, const char *text, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), why = 0;
+    if (fd < 0)
+        return errno;
+    for (size_t done = 0; done < n && !why;) {
+        ssize_t put = write(fd, text + done, n - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            why = put < 0 ? errno : ENOSPC;
+        else
+            done += (size_t)put;
+    }
+    if (!why && fsync(fd) != 0 && errno != EINVAL)
+        why = errno;
+    if (close(fd) != 0 && !why)
+        why = errno;
+    return why;
 }
 
 static enum status text_write(const char *path, const char *text)
 {
     char fresh[RUN_PATH_MAX + 64];
-    snprintf(fresh, sizeof fresh, "%s.tmp.%ld", path, (long)getpid());
-    FILE *file = fopen(fresh, "w");
-    CHECK(file, STATUS_ERROR, "cannot write '%s': %s", fresh, strerror(errno));
-    bool is_good = fputs(text, file) >= 0;
-    is_good = fflush(file) == 0 && is_good;
-    is_good = fsync(fileno(file)) == 0 && is_good;
-    is_good = fclose(file) == 0 && is_good;
-    is_good = is_good && rename(fresh, path) == 0;
-    if (!is_good) {
-        int why = errno;
+    snprintf(fresh, sizeof fresh, "%s.tmp", path);
+    int why = bytes_write(fresh, text, strlen(text));
+    if (!why && rename(fresh, path) != 0)
+        why = errno;
+    if (why)
         unlink(fresh);
-        FAIL(STATUS_ERROR, "cannot write '%s': %s", path, strerror(why));
-    }
+    CHECK(!why, STATUS_ERROR, "cannot write '%s': %s", path, strerror(why));
     return STATUS_OK;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The folder of a run: OUT/{recipe.yaml, metrics.csv, metrics.jsonl, checkpoints/}. Rank 0 makes
-// it.
+// The folder of a run: OUT/{recipe.yaml, metrics.csv, metrics.jsonl, checkpoints/, .lock}. Rank 0
+// makes it.
 #ifndef SW2_TRAINER_RUN_FOLDER_H
 #define SW2_TRAINER_RUN_FOLDER_H
 
@@ -13,11 +13,14 @@
 struct run_folder {
     char path[RUN_PATH_MAX];             // OUT
     char checkpoints[RUN_PATH_MAX + 32]; // OUT/checkpoints
+    int lock;                            // rank 0's descriptor, held until the process ends; or -1
 };
 
 // Collective. out: the folder, or NULL: runs/<name>-<n> with the first n that is free. anew:
 // checkpoints of an earlier run are put aside (checkpoints.old-<n>), not mixed with new ones.
-// STATUS_ERROR names the folder and why.
+// One run at a time: where another one writes there (ranks that outlive a killed mpirun for a
+// moment), waits for its end, RUN_LOCK_SECONDS at most. STATUS_ERROR names the folder and why.
+#define RUN_LOCK_SECONDS 30
 enum status run_folder_open(struct run_folder *folder, struct group *group, const char *out,
                             const char *name, bool anew);
 // Collective. Writes OUT/recipe.yaml (whole or not at all).

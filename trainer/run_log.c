@@ -17,12 +17,20 @@
 
 #define LINE_BYTES 4096
 #define PATH_BYTES 4096
+#define LATE_BYTES ((size_t)256 << 10)
+
+// A file, and what could not be written to it yet (a full disk): the next record takes it along.
+struct sink {
+    int fd;     // -1: not open
+    char *late; // (LATE_BYTES) whole lines, but perhaps for the first
+    size_t n;
+    char path[PATH_BYTES];
+};
 
 struct run_log {
     const struct loss_metric *metrics; // (n_metrics) borrowed
     size_t n_metrics;
-    int jsonl, csv; // -1: not open
-    char jsonl_path[PATH_BYTES], csv_path[PATH_BYTES];
+    struct sink jsonl, csv;
     double seconds; // of the records kept at open
 };
 
@@ -60,16 +68,45 @@ static double thousandths(double value)
     return round(value * 1000) / 1000;
 }
 
-static enum status write_all(int fd, const char *path, const char *text, size_t n)
+// How much of it is written: *done. No half line stays, where the system lets us take it back.
+static enum status write_some(int fd, const char *path, const char *text, size_t n, size_t *done)
 {
     off_t before = lseek(fd, 0, SEEK_END);
-    ssize_t done = write(fd, text, n);
-    if (done == (ssize_t)n)
+    ssize_t put = write(fd, text, n);
+    *done = put > 0 ? (size_t)put : 0;
+    if (*done == n)
         return STATUS_OK;
-    const char *why = done < 0 ? strerror(errno) : "No space left on device";
-    if (done > 0 && before >= 0 && ftruncate(fd, before) != 0) // no half lines
-        why = strerror(errno);
+    const char *why = put < 0 ? strerror(errno) : "No space left on device";
+    if (put > 0 && before >= 0 && ftruncate(fd, before) == 0)
+        *done = 0;
     FAIL(STATUS_ERROR, "cannot write %s: %s", path, why);
+}
+
+static enum status write_all(int fd, const char *path, const char *text, size_t n)
+{
+    size_t done;
+    return write_some(fd, path, text, n, &done);
+}
+
+static enum status sink_flush(struct sink *sink)
+{
+    if (sink->n == 0)
+        return STATUS_OK;
+    size_t done;
+    enum status status = write_some(sink->fd, sink->path, sink->late, sink->n, &done);
+    sink->n -= done;
+    memmove(sink->late, sink->late + done, sink->n);
+    return status;
+}
+
+// What does not fit any more is lost.
+static enum status sink_write(struct sink *sink, const char *text, size_t n)
+{
+    if (n <= LATE_BYTES - sink->n) {
+        memcpy(sink->late + sink->n, text, n);
+        sink->n += n;
+    }
+    return sink_flush(sink);
 }
 
 // Whole file; an empty text where it is missing. malloc'ed.
@@ -231,6 +268,22 @@ static void csv_header(const struct run_log *log, struct line *line)
     line_add(line, ",images_per_s,waited_s,digest\n");
 }
 
+static enum status sink_open(struct sink *sink, const char *header, uint64_t steps_done,
+                             double *seconds)
+{
+    TRY(memory_alloc(&sink->late, LATE_BYTES, 1, "records of the run"));
+    return open_file(sink->path, header, steps_done, seconds, &sink->fd);
+}
+
+static void log_free(struct run_log *log)
+{
+    if (log->jsonl.fd >= 0)
+        close(log->jsonl.fd);
+    free(log->jsonl.late);
+    free(log->csv.late);
+    free(log);
+}
+
 enum status run_log_open(struct run_log **log, const char *folder,
                          const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done)
 {
@@ -242,18 +295,15 @@ enum status run_log_open(struct run_log **log, const char *folder,
     TRY(memory_alloc(&fresh, 1, sizeof *fresh, "run log"));
     fresh->metrics = metrics;
     fresh->n_metrics = n_metrics;
-    fresh->jsonl = fresh->csv = -1;
-    snprintf(fresh->jsonl_path, PATH_BYTES, "%s/metrics.jsonl", folder);
-    snprintf(fresh->csv_path, PATH_BYTES, "%s/metrics.csv", folder);
+    fresh->jsonl.fd = fresh->csv.fd = -1;
+    snprintf(fresh->jsonl.path, PATH_BYTES, "%s/metrics.jsonl", folder);
+    snprintf(fresh->csv.path, PATH_BYTES, "%s/metrics.csv", folder);
     csv_header(fresh, &header);
-    enum status status =
-        open_file(fresh->jsonl_path, NULL, steps_done, &fresh->seconds, &fresh->jsonl);
+    enum status status = sink_open(&fresh->jsonl, NULL, steps_done, &fresh->seconds);
     if (status == STATUS_OK)
-        status = open_file(fresh->csv_path, header.text, steps_done, NULL, &fresh->csv);
+        status = sink_open(&fresh->csv, header.text, steps_done, NULL);
     if (status != STATUS_OK) {
-        if (fresh->jsonl >= 0)
-            close(fresh->jsonl);
-        free(fresh);
+        log_free(fresh);
         return status;
     }
     *log = fresh;
@@ -269,7 +319,7 @@ static void json_metrics(const struct run_log *log, struct line *line, const cha
     }
 }
 
-static enum status write_jsonl(const struct run_log *log, const struct run_record *record)
+static enum status write_jsonl(struct run_log *log, const struct run_record *record)
 {
     struct line line = {.n = 0};
     line_add(&line, "{\"type\":\"%s\",\"epoch\":%llu,\"step\":%llu,\"seconds\":",
@@ -287,7 +337,7 @@ static enum status write_jsonl(const struct run_log *log, const struct run_recor
     if (record->digest)
         line_add(&line, ",\"digest\":\"%s\"", record->digest);
     line_add(&line, "}\n");
-    return write_all(log->jsonl, log->jsonl_path, line.text, line.n);
+    return sink_write(&log->jsonl, line.text, line.n);
 }
 
 static void csv_metrics(const struct run_log *log, struct line *line, const double *values)
@@ -298,7 +348,7 @@ static void csv_metrics(const struct run_log *log, struct line *line, const doub
     }
 }
 
-static enum status write_csv(const struct run_log *log, const struct run_record *record)
+static enum status write_csv(struct run_log *log, const struct run_record *record)
 {
     struct line line = {.n = 0};
     line_add(&line, "%llu,%llu,", (unsigned long long)record->epoch,
@@ -313,24 +363,28 @@ static enum status write_csv(const struct run_log *log, const struct run_record 
     line_add(&line, ",");
     line_number(&line, thousandths(record->waited_s), "");
     line_add(&line, ",%s\n", record->digest ? record->digest : "");
-    return write_all(log->csv, log->csv_path, line.text, line.n);
+    return sink_write(&log->csv, line.text, line.n);
 }
 
 enum status run_log_write(struct run_log *log, const struct run_record *record)
 {
     if (!log)
         return STATUS_OK;
-    TRY(write_jsonl(log, record));
-    return record->is_epoch ? write_csv(log, record) : STATUS_OK;
+    enum status first = write_jsonl(log, record);
+    enum status second = record->is_epoch ? write_csv(log, record) : STATUS_OK;
+    return first != STATUS_OK ? first : second;
 }
 
 // fsync says EINVAL of what is no file (a pipe): nothing to sync there.
-static enum status close_file(int fd, const char *path)
+static enum status sink_close(struct sink *sink)
 {
-    int error = fsync(fd) != 0 && errno != EINVAL ? errno : 0;
-    if (close(fd) != 0 && !error)
+    enum status status = sink_flush(sink);
+    int error = fsync(sink->fd) != 0 && errno != EINVAL ? errno : 0;
+    if (close(sink->fd) != 0 && !error)
         error = errno;
-    CHECK(!error, STATUS_ERROR, "cannot write %s: %s", path, strerror(error));
+    sink->fd = -1;
+    TRY(status);
+    CHECK(!error, STATUS_ERROR, "cannot write %s: %s", sink->path, strerror(error));
     return STATUS_OK;
 }
 
@@ -338,8 +392,8 @@ enum status run_log_close(struct run_log *log)
 {
     if (!log)
         return STATUS_OK;
-    enum status first = close_file(log->jsonl, log->jsonl_path);
-    enum status second = close_file(log->csv, log->csv_path);
-    free(log);
+    enum status first = sink_close(&log->jsonl);
+    enum status second = sink_close(&log->csv);
+    log_free(log);
     return first != STATUS_OK ? first : second;
 }

@@ -36,7 +36,7 @@ enum status run_log_open(struct run_log **log, const char *folder,
                          const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done);
 
 // Appends, one write() a record and file; not finite numbers become null (JSON) or empty (CSV).
-// STATUS_ERROR names the path and why.
+// STATUS_ERROR names the path and why; the record is kept (256 KiB of them) and goes with the next.
 enum status run_log_write(struct run_log *log, const struct run_record *record);
 
 enum status run_log_close(struct run_log *log); // fsync, close, free
