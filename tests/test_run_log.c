@@ -27,7 +27,7 @@ static const char header[] = "epoch,step,seconds,lr,train_loss,train_accuracy,te
 static struct run_log *open_log(const char *folder, uint64_t steps_done)
 {
     struct run_log *log;
-    expect_ok(run_log_open(&log, folder, metrics, 2, steps_done), "open");
+    expect_ok(run_log_open(&log, folder, metrics, 2, steps_done, false), "open");
     return log;
 }
 
@@ -169,6 +169,29 @@ static void test_resume(void **state)
     folder_remove(whole);
 }
 
+// Resumed before the end of an epoch whose steps are all done: its record is written once.
+static void test_resume_open(void **state)
+{
+    (void)state;
+    char *whole = folder_make(), *folder = folder_make();
+    run_steps(whole, 0, 20, 3);
+    run_steps(folder, 0, 20, 3);
+    char *jsonl = read_one(whole, "metrics.jsonl"), *csv = read_one(whole, "metrics.csv");
+    for (int again = 0; again < 2; again++) {
+        struct run_log *log;
+        expect_ok(run_log_open(&log, folder, metrics, 2, 20, true), "open");
+        struct run_record record = record_of(20, 18); // the last one kept
+        expect_ok(run_log_write(log, &record), "write");
+        expect_ok(run_log_close(log), "close");
+        expect_file(folder, "metrics.jsonl", jsonl);
+        expect_file(folder, "metrics.csv", csv);
+    }
+    free(jsonl);
+    free(csv);
+    folder_remove(whole);
+    folder_remove(folder);
+}
+
 // What is no record of ours goes when a run is resumed: the files stay readable.
 static void test_damaged(void **state)
 {
@@ -204,18 +227,19 @@ static void test_unwritable(void **state)
 {
     (void)state;
     struct run_log *log = (struct run_log *)1;
-    expect_error(run_log_open(&log, "/nowhere/at/all", metrics, 2, 0), STATUS_ERROR,
+    expect_error(run_log_open(&log, "/nowhere/at/all", metrics, 2, 0, false), STATUS_ERROR,
                  "cannot write /nowhere/at/all/metrics.jsonl: No such file", "missing folder");
     assert_null(log);
     char *folder = folder_make(), path[512];
     snprintf(path, sizeof path, "%s/metrics.csv", folder);
     assert_int_equal(mkdir(path, 0777), 0); // a folder where the file should be
-    expect_error(run_log_open(&log, folder, metrics, 2, 0), STATUS_ERROR, path, "a folder");
+    expect_error(run_log_open(&log, folder, metrics, 2, 0, false), STATUS_ERROR, path, "a folder");
     folder_remove(folder);
     char longer[5000];
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
-    expect_error(run_log_open(&log, longer, metrics, 2, 0), STATUS_USAGE, "too long", "long name");
+    expect_error(run_log_open(&log, longer, metrics, 2, 0, false), STATUS_USAGE, "too long",
+                 "long name");
 }
 
 static void limit_set(size_t limit)
@@ -277,10 +301,11 @@ static void test_other_ranks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),       cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_resume),        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_other_columns), cmocka_unit_test(test_unwritable),
-        cmocka_unit_test(test_full),          cmocka_unit_test(test_other_ranks),
+        cmocka_unit_test(test_records),     cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_resume),      cmocka_unit_test(test_resume_open),
+        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_other_columns),
+        cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_full),
+        cmocka_unit_test(test_other_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

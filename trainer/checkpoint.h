@@ -88,6 +88,8 @@ enum status checkpoint_writer_save(struct checkpoint_writer *writer, unsigned fi
 // elsewhere nothing happens.
 bool checkpoint_writer_poll(struct checkpoint_writer *writer, double now);
 bool checkpoint_writer_is_busy(struct checkpoint_writer *writer); // writing; rank 0
+// Of the longest job so far that has been looked at; 0: none. Rank 0.
+double checkpoint_writer_seconds(const struct checkpoint_writer *writer);
 
 // Collective: a final save by itself, for programs without a loop.
 enum status checkpoint_save(struct group *group, const char *folder, size_t keep, bool is_best,

@@ -26,6 +26,7 @@
 // How one job ended. The thread's error record is its own, so texts are kept here.
 struct result {
     uint64_t step;
+    double seconds;
     unsigned failed;       // of enum checkpoint_files
     char text[TEXT_BYTES]; // of the last of them
     char left[TEXT_BYTES]; // an old file could not be removed; else ""
@@ -49,6 +50,7 @@ struct checkpoint_writer {
     char *path[2], *open_path; // of a step file, of best.h5
     struct result result;
     struct trouble trouble;
+    double seconds; // of the longest job
     uint64_t saved; // step of the newest whole file of this run
     bool has_saved, has_thread, has_put_off, is_best_lost;
     pthread_t thread;
@@ -75,7 +77,7 @@ static enum status file_write(struct checkpoint_writer *w, const char *path)
 }
 
 // The best first: a run killed in between finds it again as the best, never lacks it.
-static void job_run(struct checkpoint_writer *w, unsigned files)
+static void files_write(struct checkpoint_writer *w, unsigned files)
 {
     struct result *result = &w->result;
     const uint64_t step = w->snapshot.meta.global_step;
@@ -90,6 +92,13 @@ static void job_run(struct checkpoint_writer *w, unsigned files)
         job_fail(result, CHECKPOINT_STEP);
     else if (folder_prune(w->folder, step, w->keep) != STATUS_OK)
         snprintf(result->left, sizeof result->left, "%s", error_text());
+}
+
+static void job_run(struct checkpoint_writer *w, unsigned files)
+{
+    double start = group_time();
+    files_write(w, files);
+    w->result.seconds = group_time() - start;
 }
 
 static void *thread_run(void *context)
@@ -177,6 +186,7 @@ static void result_tell(struct checkpoint_writer *w, double now)
     if (!files)
         return;
     w->is_best_lost = w->is_best_lost || r->failed & CHECKPOINT_BEST;
+    w->seconds = r->seconds > w->seconds ? r->seconds : w->seconds;
     if (files & CHECKPOINT_STEP && !(r->failed & CHECKPOINT_STEP)) {
         w->has_saved = true;
         w->saved = r->step;
@@ -207,6 +217,11 @@ bool checkpoint_writer_is_busy(struct checkpoint_writer *w)
     bool is_busy = w->job != 0;
     pthread_mutex_unlock(&w->mutex);
     return is_busy;
+}
+
+double checkpoint_writer_seconds(const struct checkpoint_writer *w)
+{
+    return w->seconds;
 }
 
 bool checkpoint_writer_poll(struct checkpoint_writer *w, double now)

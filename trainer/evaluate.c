@@ -6,6 +6,13 @@
 #include "comm/events.h"
 #include "comm/memory.h"
 
+#define ROUND_CHUNKS 8 // of each worker, between two looks at what asks for a stop
+
+// What ranks tell each other after a round.
+struct round_note {
+    int32_t status, stop;
+};
+
 struct evaluator {
     struct group *group;
     struct workers *workers;
@@ -17,8 +24,11 @@ struct evaluator {
     uint64_t n_chunks; // of the data set
     uint64_t first, n; // this rank's
     int n_metrics;
-    double *mine, *all; // (n, n_metrics), (n_chunks, n_metrics)
-    size_t *counts;     // bytes of each rank
+    double *mine, *all;       // (n, n_metrics), (n_chunks, n_metrics)
+    size_t *counts;           // bytes of each rank
+    int (*pending)(void);     // asks for a stop; NULL: nothing does
+    struct round_note *notes; // (group size)
+    int stopped_by;
 };
 
 // Chunks before rank r: contiguous runs, as even as they go.
@@ -54,6 +64,7 @@ static enum status evaluator_fill(struct evaluator *e, const struct loader_confi
     TRY(memory_alloc(&e->mine, e->n * width, sizeof(double), "metrics of chunks"));
     TRY(memory_alloc(&e->all, e->n_chunks * width, sizeof(double), "metrics of chunks"));
     TRY(memory_alloc(&e->counts, (size_t)e->group->size, sizeof *e->counts, "metrics of chunks"));
+    TRY(memory_alloc(&e->notes, (size_t)e->group->size, sizeof *e->notes, "metrics of chunks"));
     for (int r = 0; r < e->group->size; r++)
         e->counts[r] = (chunk_first(e->n_chunks, e->group->size, r + 1) -
                         chunk_first(e->n_chunks, e->group->size, r)) *
@@ -97,6 +108,16 @@ enum status evaluator_tta_init(struct evaluator *e, enum tta_kind kind)
     return STATUS_OK;
 }
 
+void evaluator_stop_by(struct evaluator *e, int (*pending)(void))
+{
+    e->pending = pending;
+}
+
+int evaluator_stopped_by(const struct evaluator *e)
+{
+    return e->stopped_by;
+}
+
 void evaluator_free(struct evaluator *e)
 {
     if (!e)
@@ -108,6 +129,7 @@ void evaluator_free(struct evaluator *e)
     free(e->mine);
     free(e->all);
     free(e->counts);
+    free(e->notes);
     free(e);
 }
 
@@ -121,16 +143,17 @@ size_t evaluator_bytes(const struct group *group, struct dataset *dataset,
            (config.n_chunks + n_chunks) * (size_t)n_metrics * sizeof(double);
 }
 
-// One evaluation.
+// One evaluation; of its chunks those before `end` now.
 struct job {
     struct evaluator *e;
+    uint64_t begin, end;
     const float *params;
     bool is_averaged;
     evaluator_each *each;
     void *context;
 };
 
-// Worker w has each workers-th chunk.
+// Worker w has each workers-th chunk. job->begin is a multiple of their number.
 static enum status chunks_run(void *context, int worker)
 {
     struct job *job = context;
@@ -138,8 +161,9 @@ static enum status chunks_run(void *context, int worker)
     struct model *model = e->models[worker];
     struct tta *tta = job->is_averaged && e->tta ? e->tta[worker] : NULL;
     uint64_t stride = (uint64_t)workers_count(e->workers);
-    model_prepare(model, job->params, NULL);
-    for (uint64_t i = (uint64_t)worker; i < e->n; i += stride) {
+    if (job->begin == 0)
+        model_prepare(model, job->params, NULL);
+    for (uint64_t i = job->begin + (uint64_t)worker; i < job->end; i += stride) {
         struct batch batch;
         double metrics[LOSS_METRICS_MAX];
         TRY(loader_next(e->loader, worker, &batch));
@@ -158,17 +182,51 @@ static enum status chunks_run(void *context, int worker)
     return STATUS_OK;
 }
 
+// All ranks decide alike whether to go on after a round.
+static enum status round_agree(struct evaluator *e, enum status mine)
+{
+    if (!e->pending)
+        return group_agree(e->group, mine);
+    struct round_note note = {(int32_t)mine, e->pending()};
+    bool is_bad = false;
+    group_allgather(e->group, &note, sizeof note, e->notes);
+    for (int r = e->group->size; r-- > 0;) {
+        is_bad = is_bad || e->notes[r].status != STATUS_OK;
+        e->stopped_by = e->notes[r].stop ? e->notes[r].stop : e->stopped_by;
+    }
+    if (is_bad)
+        return group_agree(e->group, mine);
+    CHECK(!e->stopped_by, STATUS_STOPPED, "the evaluation was stopped");
+    return STATUS_OK;
+}
+
+// As many rounds on every rank; some may have nothing left in the last.
+static enum status rounds_run(struct evaluator *e, struct job *job)
+{
+    uint64_t most = chunk_first(e->n_chunks, e->group->size, 1), // rank 0 has the most
+        each = e->pending ? ROUND_CHUNKS * (uint64_t)workers_count(e->workers) : most;
+    enum status status = loader_seek(e->loader, 0, 0);
+    e->stopped_by = 0;
+    for (uint64_t first = 0; first < most; first += each) {
+        job->begin = first;
+        job->end = first + each < e->n ? first + each : e->n;
+        if (status == STATUS_OK)
+            status = workers_run(e->workers, chunks_run, job);
+        TRY(round_agree(e, status));
+    }
+    return STATUS_OK;
+}
+
 enum status evaluator_run(struct evaluator *e, const float *params, bool is_averaged, double *sums,
                           evaluator_each *each, void *context)
 {
-    struct job job = {e, params, is_averaged, each, context};
+    struct job job = {
+        .e = e, .params = params, .is_averaged = is_averaged, .each = each, .context = context};
     ASSERT(!each || workers_count(e->workers) == 1);
     events_begin(EVENTS_WORK, "evaluates", 0);
-    enum status status = loader_seek(e->loader, 0, 0);
-    if (status == STATUS_OK)
-        status = workers_run(e->workers, chunks_run, &job);
+    enum status status = rounds_run(e, &job);
     events_end();
-    TRY(group_agree(e->group, status));
+    TRY(status);
     group_allgatherv(e->group, e->mine, e->counts, e->all);
     for (int m = 0; m < e->n_metrics; m++) {
         sums[m] = 0;

@@ -17,6 +17,8 @@
 #include "trainer/signals.h"
 #include "trainer/step.h"
 
+#define SAVE_BYTES_PER_S 50e6 // a guess, until a save was measured
+
 struct loop {
     struct session *s;
     const struct loop_config *config;
@@ -39,7 +41,25 @@ struct loop {
     uint64_t saved_at;
     bool is_put_off; // a save, while the one before was being written
     int signal;
+    bool is_open; // the last step of the epoch (or run) is done, its end is not: epoch_end comes
+                  // next
+    double step_seconds, snapshot_seconds; // of the longest one lately
 };
+
+static void longest_take(double *longest, double seconds)
+{
+    *longest = seconds > 0.95 * *longest ? seconds : 0.95 * *longest;
+}
+
+// Tells how long before the batch job's end the run must stop.
+static void limit_look(const struct loop *l)
+{
+    const struct session *s = l->s;
+    double written = checkpoint_writer_seconds(l->writer);
+    if (!(written > 0))
+        written = (double)checkpoint_bytes(s->update, s->list, s->n_list) / SAVE_BYTES_PER_S;
+    signals_limit_margin(l->step_seconds, l->snapshot_seconds + written);
+}
 
 // By rank 0's clock: not while a file is being written, so that time alone never makes a run wait.
 static bool save_is_due_by_time(const struct loop *l)
@@ -55,10 +75,13 @@ static bool save_is_due_by_time(const struct loop *l)
 static enum status step_do(struct loop *l, bool *save_due)
 {
     struct step_news news = {.save_due = save_is_due_by_time(l)};
+    double start = group_time();
     events_step(l->global + 1);
     enum status status = step_run(&l->one, l->epoch, l->step, l->global, &news);
     events_end();
     TRY(status);
+    longest_take(&l->step_seconds, group_time() - start);
+    limit_look(l);
     *save_due = news.save_due;
     if (!l->signal)
         l->signal = news.signal;
@@ -68,6 +91,7 @@ static enum status step_do(struct loop *l, bool *save_due)
     l->global++;
     l->step++;
     l->epoch_steps++;
+    l->is_open = l->step == l->s->order.steps || l->global >= l->s->steps;
     return STATUS_OK;
 }
 
@@ -126,14 +150,15 @@ static const char *kernels_name(const struct train_config *train)
 static struct checkpoint_meta meta_make(const struct loop *l)
 {
     const struct session *s = l->s;
-    bool is_end = l->step == s->order.steps;
+    bool is_end = l->step == s->order.steps && !l->is_open;
+    bool has_sums = l->is_open || (!is_end && l->global < s->steps); // resume() goes by it
     struct checkpoint_meta meta = {
         .next_epoch = is_end ? l->epoch + 1 : l->epoch,
         .next_step = is_end ? 0 : l->step,
         .global_step = l->global,
         .isa = kernels_name(&s->recipe->train),
         .versions = "sw2 " SW2_VERSION,
-        .n_metrics = is_end ? 0 : (size_t)l->n_metrics + 1,
+        .n_metrics = has_sums ? (size_t)l->n_metrics + 1 : 0,
         .has_best = l->best.is_there,
         .best = l->best.value,
         .best_epoch = l->best.epoch,
@@ -169,6 +194,7 @@ static enum status save(struct loop *l, unsigned files)
         files &= ~(unsigned)CHECKPOINT_STEP;
     if (!files)
         return STATUS_OK;
+    double start = group_time();
     profile_mark(l->s->profile, PROFILE_BETWEEN);
     events_begin(EVENTS_SLOW, "saves a checkpoint", l->global);
     progress_note(&l->progress, "saving a checkpoint");
@@ -176,6 +202,7 @@ static enum status save(struct loop *l, unsigned files)
     progress_note(&l->progress, "");
     events_end();
     profile_mark(l->s->profile, PROFILE_CHECKPOINT);
+    longest_take(&l->snapshot_seconds, group_time() - start);
     if (status != STATUS_OK)
         return error_add(status, "so the run up to step %llu is not saved",
                          (unsigned long long)l->global);
@@ -208,7 +235,27 @@ static bool is_better(const struct loop *l, const double *test)
                                                  : test[which] < l->best.value);
 }
 
-// After the last step of an epoch (or of the run): evaluate, show, record, keep the best.
+// A stop in the middle leaves *is_left; the next run evaluates from the start.
+static enum status evaluate(struct loop *l, double test[LOSS_METRICS_MAX], bool *is_left)
+{
+    struct session *s = l->s;
+    *is_left = l->signal != 0;
+    if (*is_left)
+        return STATUS_OK;
+    profile_mark(s->profile, PROFILE_BETWEEN);
+    progress_note(&l->progress, "evaluating");
+    enum status status = session_evaluate(s, false, test);
+    profile_mark(s->profile, PROFILE_EVALUATE);
+    if (status != STATUS_STOPPED)
+        return status;
+    *is_left = true;
+    l->signal = evaluator_stopped_by(s->evaluator);
+    progress_note(&l->progress, "");
+    return STATUS_OK;
+}
+
+// After the last step of an epoch (or of the run): evaluate, show, record, keep the best. A stop
+// during the evaluation leaves the epoch open.
 static enum status epoch_end(struct loop *l, bool *is_best)
 {
     struct session *s = l->s;
@@ -218,13 +265,13 @@ static enum status epoch_end(struct loop *l, bool *is_best)
     struct run_record record = record_make(l, train);
     record.is_epoch = true;
     if (evaluation_is_due(l)) {
-        profile_mark(s->profile, PROFILE_BETWEEN);
-        progress_note(&l->progress, "evaluating");
-        TRY(session_evaluate(s, false, test));
-        profile_mark(s->profile, PROFILE_EVALUATE);
+        TRY(evaluate(l, test, &l->is_open));
+        if (l->is_open)
+            return STATUS_OK;
         record.test = test;
         *is_best = is_better(l, test);
     }
+    l->is_open = false;
     struct update_digest both = update_digest(s->update, s->params);
     snprintf(digest, sizeof digest, "%016llx-%016llx", (unsigned long long)both.params,
              (unsigned long long)both.state);
@@ -252,7 +299,17 @@ static enum status stopped(const struct loop *l)
     FAIL(STATUS_STOPPED,
          "stopped by %s after step %llu; a checkpoint is saved: run the same command again "
          "with --out %s to go on",
-         signals_name(l->signal), (unsigned long long)l->global, l->config->folder->path);
+         signals_describe(l->signal), (unsigned long long)l->global, l->config->folder->path);
+}
+
+// Of the finished and saved run.
+static enum status show_averaged(struct loop *l)
+{
+    enum status status = session_show_averaged(l->s);
+    if (status == STATUS_STOPPED)
+        FAIL(status, "stopped by %s in the last test; the run is complete and saved in %s",
+             signals_describe(evaluator_stopped_by(l->s->evaluator)), l->config->folder->path);
+    return status;
 }
 
 static void summary_show(const struct loop *l)
@@ -280,19 +337,21 @@ static enum status train(struct loop *l)
     epoch_begin(l);
     profile_start(s->profile);
     events_turn(EVENTS_SLOW, "is between steps", 0);
-    while (l->global < s->steps) {
+    while (l->global < s->steps || l->is_open) {
         bool save_due = false;
-        TRY(step_do(l, &save_due));
-        step_show(l);
-        bool is_last = l->global >= s->steps, is_end = l->step == s->order.steps || is_last;
-        bool is_best = false;
+        if (!l->is_open) {
+            TRY(step_do(l, &save_due));
+            step_show(l);
+        }
+        bool is_end = l->is_open, is_best = false;
         if (is_end)
             TRY(epoch_end(l, &is_best));
+        bool is_last = l->global >= s->steps && !l->is_open;
         bool is_due = save_due || is_last || l->signal || (every > 0 && l->global % every == 0);
         TRY(save(l, (is_due ? CHECKPOINT_STEP : 0) | (is_best ? CHECKPOINT_BEST : 0)));
         if (is_last) {
             summary_show(l);
-            return session_show_averaged(s);
+            return show_averaged(l);
         }
         if (l->signal)
             return stopped(l);
@@ -341,13 +400,38 @@ static enum status resume(struct loop *l)
         if (meta->n_metrics == (size_t)l->n_metrics + 1) {
             l->samples = meta->metrics[0];
             memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);
+            l->is_open = l->step == s->order.steps || l->global >= s->steps;
         }
+        if (l->is_open)
+            l->saved_at = 0; // not as it will be
         log_line("resumed from %s: epoch %llu, step %llu (%llu steps done)", checkpoint_path(file),
                  (unsigned long long)l->epoch + 1, (unsigned long long)l->step,
                  (unsigned long long)l->global);
     }
     checkpoint_close(file);
     return status;
+}
+
+// What may stop the run from here on. Rank 0's clock counts.
+static void stops_open(struct loop *l)
+{
+    struct session *s = l->s;
+    if (s->group->rank == 0 && !rehearsal_is_built())
+        signals_limit_read();
+    if (s->evaluator)
+        evaluator_stop_by(s->evaluator, signals_pending);
+}
+
+// A signal that came while data were opened and memory was planned. Not the time limit: each start
+// does a step, so that a job that is started again and again comes to an end.
+static enum status stop_early(const struct loop *l)
+{
+    int signal = signals_pending();
+    CHECK(!signal || signal == SIGNALS_TIME_LIMIT, STATUS_STOPPED,
+          "stopped by %s before the first step; nothing is lost: run the same command again with "
+          "--out %s to go on",
+          signals_describe(signal), l->config->folder->path);
+    return STATUS_OK;
 }
 
 static enum status loop_start(struct loop *l)
@@ -374,15 +458,19 @@ static enum status loop_start(struct loop *l)
     enum status status = STATUS_OK;
     if (s->group->rank == 0)
         status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
-                              l->global);
+                              l->global, l->is_open);
     TRY(group_agree(s->group, status));
-    if (l->global >= s->steps) {
+    if (l->global >= s->steps && !l->is_open) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
                  "--out starts anew",
                  l->config->folder->path, (unsigned long long)l->global);
         return STATUS_OK;
     }
-    return group_agree(s->group, loader_seek(s->loader, (uint32_t)l->epoch, l->step));
+    stops_open(l);
+    status = stop_early(l);
+    if (status == STATUS_OK)
+        status = loader_seek(s->loader, (uint32_t)l->epoch, l->step);
+    return group_agree(s->group, status);
 }
 
 enum status loop_run(struct session *session, const struct loop_config *config)

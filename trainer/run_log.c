@@ -146,14 +146,22 @@ static bool read_step(const char *at, uint64_t *step)
     return end && end > at;
 }
 
-// Is this line (without its newline) a whole record of one of the first steps_done steps?
-static bool keeps_jsonl(char *line, uint64_t steps_done, double *seconds)
+// What a resumed run has behind it: steps, and the end of the last one's epoch unless that is open.
+struct behind {
+    uint64_t steps;
+    bool is_open;
+};
+
+// Is this line (without its newline) a whole record of what is behind?
+static bool keeps_jsonl(char *line, const struct behind *behind, double *seconds)
 {
+    static const char epoch[] = "{\"type\":\"epoch\"";
+    bool is_epoch = strncmp(line, epoch, sizeof epoch - 1) == 0;
     uint64_t step = 0;
     char *at = strstr(line, "\"step\":"), *time = strstr(line, "\"seconds\":");
     size_t n = strlen(line);
     if (!at || !time || line[0] != '{' || line[n - 1] != '}' || !read_step(at + 7, &step) ||
-        step > steps_done)
+        step > behind->steps || (is_epoch && behind->is_open && step == behind->steps))
         return false;
     char text[NUMBER_BYTES];
     const char *problem;
@@ -170,12 +178,12 @@ static size_t count_commas(const char *line)
     return n;
 }
 
-static bool keeps_csv(const char *line, const char *header, uint64_t steps_done)
+static bool keeps_csv(const char *line, const char *header, const struct behind *behind)
 {
     uint64_t step = 0;
     const char *comma = strchr(line, ',');
     return comma && count_commas(line) == count_commas(header) && read_step(comma + 1, &step) &&
-           step <= steps_done;
+           step + behind->is_open <= behind->steps;
 }
 
 // Replaces the file by text; the old one stands until the new one is whole.
@@ -202,7 +210,7 @@ static enum status replace_file(const char *path, const char *text, size_t n)
 
 // Drops from text (n bytes) the lines that are not to be kept; header NULL: JSON lines. Returns
 // the new length.
-static size_t filter_lines(char *text, size_t n, const char *header, uint64_t steps_done,
+static size_t filter_lines(char *text, size_t n, const char *header, const struct behind *behind,
                            double *seconds)
 {
     size_t kept = 0;
@@ -211,8 +219,8 @@ static size_t filter_lines(char *text, size_t n, const char *header, uint64_t st
         *end = '\0';
         size_t bytes = (size_t)(end - line) + 1;
         bool is_header = header && line == text;
-        bool is_kept = is_header || (header ? keeps_csv(line, header, steps_done)
-                                            : keeps_jsonl(line, steps_done, seconds));
+        bool is_kept = is_header || (header ? keeps_csv(line, header, behind)
+                                            : keeps_jsonl(line, behind, seconds));
         *end = '\n';
         if (is_kept) {
             memmove(text + kept, line, bytes);
@@ -233,9 +241,9 @@ static enum status csv_put_aside(const char *path)
     return STATUS_OK;
 }
 
-// Brings the file to the state after steps_done steps and opens it for appending. header: with its
+// Brings the file to the state of what is behind and opens it for appending. header: with its
 // newline; NULL for JSON lines.
-static enum status open_file(const char *path, const char *header, uint64_t steps_done,
+static enum status open_file(const char *path, const char *header, const struct behind *behind,
                              double *seconds, int *fd)
 {
     char *text;
@@ -243,12 +251,12 @@ static enum status open_file(const char *path, const char *header, uint64_t step
     TRY(read_file(path, &text, &n));
     enum status status = STATUS_OK;
     size_t kept = 0;
-    if (steps_done > 0) {
+    if (behind->steps > 0) {
         bool is_other = header && n > 0 && (n < header_n || memcmp(text, header, header_n) != 0);
         if (is_other)
             status = csv_put_aside(path);
         else
-            kept = filter_lines(text, n, header, steps_done, seconds);
+            kept = filter_lines(text, n, header, behind, seconds);
     }
     if (status == STATUS_OK && kept != n)
         status = replace_file(path, text, kept);
@@ -268,11 +276,11 @@ static void csv_header(const struct run_log *log, struct line *line)
     line_add(line, ",images_per_s,waited_s,digest\n");
 }
 
-static enum status sink_open(struct sink *sink, const char *header, uint64_t steps_done,
+static enum status sink_open(struct sink *sink, const char *header, const struct behind *behind,
                              double *seconds)
 {
     TRY(memory_alloc(&sink->late, LATE_BYTES, 1, "records of the run"));
-    return open_file(sink->path, header, steps_done, seconds, &sink->fd);
+    return open_file(sink->path, header, behind, seconds, &sink->fd);
 }
 
 static void log_free(struct run_log *log)
@@ -285,8 +293,10 @@ static void log_free(struct run_log *log)
 }
 
 enum status run_log_open(struct run_log **log, const char *folder,
-                         const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done)
+                         const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done,
+                         bool is_open)
 {
+    struct behind behind = {steps_done, is_open};
     struct line header = {.n = 0};
     *log = NULL;
     CHECK(strlen(folder) < PATH_BYTES - 32, STATUS_USAGE, "the folder name %.80s... is too long",
@@ -299,9 +309,9 @@ enum status run_log_open(struct run_log **log, const char *folder,
     snprintf(fresh->jsonl.path, PATH_BYTES, "%s/metrics.jsonl", folder);
     snprintf(fresh->csv.path, PATH_BYTES, "%s/metrics.csv", folder);
     csv_header(fresh, &header);
-    enum status status = sink_open(&fresh->jsonl, NULL, steps_done, &fresh->seconds);
+    enum status status = sink_open(&fresh->jsonl, NULL, &behind, &fresh->seconds);
     if (status == STATUS_OK)
-        status = sink_open(&fresh->csv, header.text, steps_done, NULL);
+        status = sink_open(&fresh->csv, header.text, &behind, NULL);
     if (status != STATUS_OK) {
         log_free(fresh);
         return status;

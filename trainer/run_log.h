@@ -28,12 +28,14 @@ struct run_record {
 struct run_log;
 
 // metrics: n rows of the loss (names of the columns; borrowed). steps_done: 0 starts both files
-// anew; after a resume, records with step > steps_done are dropped first, so that they are written
-// once: write an epoch's record before the checkpoint of that step. Lines cut short by a kill are
-// dropped too. Seconds go on from the last record kept. A CSV file with other columns is put
-// aside as metrics.csv.old, with a log_warn. STATUS_ERROR names the path.
+// anew; after a resume, records with step > steps_done (of an epoch's end: from steps_done on,
+// where is_open: the end of that epoch is still to come) are dropped first, so that they are
+// written once: write an epoch's record before the checkpoint of that step. Lines cut short by a
+// kill are dropped too. Seconds go on from the last record kept. A CSV file with other columns is
+// put aside as metrics.csv.old, with a log_warn. STATUS_ERROR names the path.
 enum status run_log_open(struct run_log **log, const char *folder,
-                         const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done);
+                         const struct loss_metric *metrics, size_t n_metrics, uint64_t steps_done,
+                         bool is_open);
 
 // Appends, one write() a record and file; not finite numbers become null (JSON) or empty (CSV).
 // STATUS_ERROR names the path and why; the record is kept (256 KiB of them) and goes with the next.

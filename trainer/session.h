@@ -22,10 +22,10 @@ struct session {
     struct transforms *transforms;
     struct order order;
     struct schedule schedule;
-    uint64_t steps;         // of the whole run
-    struct tree_run grains; // of this rank
-    struct workers *workers;        // threads of this rank
-    struct model **models;          // of each worker, the first of them:
+    uint64_t steps;          // of the whole run
+    struct tree_run grains;  // of this rank
+    struct workers *workers; // threads of this rank
+    struct model **models;   // of each worker, the first of them:
     struct model *model;
     const struct model_param *list; // of the model
     size_t n_list, n;               // parameters; floats of the flat vector
