@@ -162,6 +162,8 @@ const struct layer_ops *layer_ops_find(const char *name); // NULL if unknown
 const struct layer_ops *const *layer_ops_all(size_t *n);
 const char *const *layer_names(size_t *n); // for names_nearest
 
+size_t layer_subsample_before(const struct layer *layer); // zeros before the input's channels
+
 #define LAYER_FAIL(layer, format, ...)                                                             \
     FAIL(STATUS_USAGE, "layer '%s' (line %d): " format, (layer)->name, (layer)->line, __VA_ARGS__)
 

@@ -194,6 +194,16 @@ const struct layer *model_layer(const struct model *model, size_t i)
     return &model->graph.layers[i];
 }
 
+struct shape model_input_shape(const struct model *model)
+{
+    return model->graph.tensors[0].shape;
+}
+
+const struct network *model_network(const struct model *model)
+{
+    return &model->graph.network;
+}
+
 const struct loss *model_loss(const struct model *model)
 {
     return &model->loss;

@@ -41,6 +41,10 @@ size_t model_n_trained(
     const struct model *model); // trained numbers, without padding, state and frozen ones
 size_t model_n_layers(const struct model *model);
 const struct layer *model_layer(const struct model *model, size_t i); // topological order
+struct shape model_input_shape(const struct model *model);
+// Which layer reads which: nodes as the layers above, implied flattens included. Borrowed.
+struct network;
+const struct network *model_network(const struct model *model);
 const struct loss *model_loss(const struct model *model);
 // Memory by kind, bytes: activations, gradients of activations, work and packed weights.
 struct model_memory {

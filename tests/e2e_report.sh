@@ -61,8 +61,8 @@ if [ -n "$browser" ] && [ -z "$quick" ]; then
         document.title = "tip " + t.style.display + " " + t.textContent;</script></body>#' \
         one.html >hover.html
     timeout 120 "$browser" --headless --no-sandbox --disable-gpu \
-        --user-data-dir="$work/browser" --dump-dom "file://$work/hover.html" >dom.html 2>browser.log ||
-        fail "$(tail -5 browser.log)"
+        --user-data-dir="$work/browser" --dump-dom "file://$work/hover.html" \
+        >dom.html 2>browser.log || fail "$(tail -5 browser.log)"
     tip=$(grep -o '<title>tip [^<]*' dom.html | head -1)
     last=$(awk -F, 'END { printf "%.5g", $8 }' a/metrics.csv)
     grep -q 'tip block epoch 4' <<<"$tip" || fail "no values under the pointer: $tip"

@@ -7,11 +7,9 @@
 #include <string.h>
 
 #include "comm/events.h"
-#include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
-#include "models/kernels/gemm.h"
 #include "trainer/checkpoint.h"
 #include "trainer/progress.h"
 #include "trainer/signals.h"
@@ -138,15 +136,6 @@ static void step_show(struct loop *l)
         record_write(l, &record);
 }
 
-// What changes bits beside the recipe and the data: instruction set and inner kernel.
-static const char *kernels_name(const struct train_config *train)
-{
-    static char text[192];
-    snprintf(text, sizeof text, "%s%s, %s", isa_name(isa_current()),
-             train->precision == TRAIN_PRECISION_BF16 ? "_bf16" : "", gemm_backend_name());
-    return text;
-}
-
 static struct checkpoint_meta meta_make(const struct loop *l)
 {
     const struct session *s = l->s;
@@ -156,7 +145,6 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .next_epoch = is_end ? l->epoch + 1 : l->epoch,
         .next_step = is_end ? 0 : l->step,
         .global_step = l->global,
-        .isa = kernels_name(&s->recipe->train),
         .versions = "sw2 " SW2_VERSION,
         .n_metrics = has_sums ? (size_t)l->n_metrics + 1 : 0,
         .has_best = l->best.is_there,
@@ -386,7 +374,7 @@ static enum status resume(struct loop *l)
         .recipe = s->recipe->resolved,
         .train = dataset_fingerprint(s->train_set),
         .test = s->test_set ? dataset_fingerprint(s->test_set) : "",
-        .isa = kernels_name(&s->recipe->train),
+        .isa = session_kernels(s),
         .force = config->force,
     };
     enum status status = checkpoint_check(file, &expect);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "models/kernels/gemm.h"
@@ -192,11 +193,21 @@ enum status session_profile(struct session *s)
     return STATUS_OK;
 }
 
+const char *session_kernels(const struct session *s)
+{
+    static char text[192];
+    snprintf(text, sizeof text, "%s%s, %s", isa_name(isa_current()),
+             s->recipe->train.precision == TRAIN_PRECISION_BF16 ? "_bf16" : "",
+             gemm_backend_name());
+    return text;
+}
+
 void session_describe(const struct session *s, struct checkpoint_meta *meta)
 {
     struct sample_shape input = dataset_shape(s->train_set);
     struct loss_target target = session_target(s->train_set);
     meta->recipe = s->recipe->resolved;
+    meta->isa = session_kernels(s);
     meta->train = dataset_fingerprint(s->train_set);
     meta->test = s->test_set ? dataset_fingerprint(s->test_set) : "";
     meta->input_h = input.h;

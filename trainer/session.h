@@ -56,7 +56,9 @@ enum status session_evaluate(struct session *session, bool is_averaged, double *
 // Collective: shows the test metric with averaged views, where the recipe has train.tta.
 enum status session_show_averaged(struct session *session);
 
-// What a checkpoint says of recipe and data. Texts are borrowed from the session.
+// What changes bits beside the recipe and the data: instruction set and inner kernel. Static text.
+const char *session_kernels(const struct session *session);
+// What a checkpoint says of recipe, data and kernels. Texts are borrowed from the session.
 struct checkpoint_meta;
 void session_describe(const struct session *session, struct checkpoint_meta *meta);
 

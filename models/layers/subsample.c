@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT
 // The parameter-free shortcut of He et al. 2015 (their option A): every stride-th pixel, channels
 // padded with zeros to `out`, half before and half behind (of an odd number the larger half
-// behind), as most public ResNets for CIFAR-10 do. Called through layer.h.
+// behind) unless `before` says otherwise, as most public ResNets for CIFAR-10 do. Called through
+// layer.h.
 #include <string.h>
 
 #include "models/kernels/rows.h"
 #include "models/layer.h"
 
 struct subsample_args {
-    int64_t stride, out;
+    int64_t stride, out, before;
 };
+
+size_t layer_subsample_before(const struct layer *layer)
+{
+    const struct subsample_args *args = layer->args;
+    return args->before < 0 ? (layer->y.c - layer->x[0].c) / 2 : (size_t)args->before;
+}
 
 static float *pixel(const struct tensor *t, size_t n, size_t h, size_t w)
 {
@@ -24,6 +31,9 @@ static enum status subsample_shape(struct layer *layer)
     if (out < x->c)
         LAYER_FAIL(layer, "out %zu is less than the %zu channels of its input (%zux%zux%zu)", out,
                    x->c, x->h, x->w, x->c);
+    if (args->before > (int64_t)(out - x->c))
+        LAYER_FAIL(layer, "before %lld is more than the %zu channels of zeros (out %zu, input %zu)",
+                   (long long)args->before, out - x->c, out, x->c);
     layer->y.h = (x->h + stride - 1) / stride;
     layer->y.w = (x->w + stride - 1) / stride;
     layer->y.c = out;
@@ -34,7 +44,7 @@ static void subsample_forward(struct layer *layer, const struct pass *pass)
 {
     const struct subsample_args *args = layer->args;
     const struct tensor *x = &layer->x[0], *y = &layer->y;
-    const size_t u = (size_t)args->stride, before = (y->c - x->c) / 2;
+    const size_t u = (size_t)args->stride, before = layer_subsample_before(layer);
     for (size_t n = 0; n < pass->n; n++)
         for (size_t p = 0; p < y->h; p++) {
             memset(tensor_row(y, n, p), 0, y->w * y->c * sizeof(float));
@@ -49,7 +59,7 @@ static void subsample_backward(struct layer *layer, const struct pass *pass)
     const struct tensor *dx = &layer->dx[0], *dy = &layer->dy;
     if (!dx->at)
         return;
-    const size_t u = (size_t)args->stride, before = (dy->c - dx->c) / 2;
+    const size_t u = (size_t)args->stride, before = layer_subsample_before(layer);
     for (size_t n = 0; n < pass->n; n++) {
         if (layer->dx_beta[0] == 0)
             for (size_t h = 0; h < dx->h; h++)
@@ -69,6 +79,8 @@ static const struct option subsample_options[] = {
      "step between the pixels taken"},
     {"out", OPTION_INT, offsetof(struct subsample_args, out), "0", 0, 1 << 20, NULL,
      "channels out, zeros on both sides; 0: as many as in"},
+    {"before", OPTION_INT, offsetof(struct subsample_args, before), "-1", -1, 1 << 20, NULL,
+     "channels of zeros before the others; -1: half of them"},
 };
 
 const struct layer_ops layer_subsample = {

@@ -263,7 +263,8 @@ static double concat_element(const struct naive_op *op, size_t n, long p, long q
 static double subsample_element(const struct naive_op *op, size_t n, long p, long q, size_t k)
 {
     const long stride = (long)option(op, "stride", 2);
-    const size_t before = (op->ys.c - op->xs[0].c) / 2;
+    const double given = option(op, "before", -1);
+    const size_t before = given < 0 ? (op->ys.c - op->xs[0].c) / 2 : (size_t)given;
     if (k < before || k >= before + op->xs[0].c)
         return 0;
     return at(op->x[0], op->xs[0], n, p * stride, q * stride, k - before);

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# sw2-shrink: a faster network at nearly the same accuracy, an ordinary run; stopped, it goes on at
+# any number of ranks; and one clear error for what cannot be.
+set -euo pipefail
+. "$(dirname "$0")/support/e2e.sh"
+shrink=$SW2_BIN/sw2-shrink
+predict=$SW2_BIN/sw2-predict
+
+must "$train" -o train.epochs=6 --out run
+file=run/checkpoints/best.h5
+must at 2 "$shrink" $file --speedup 1.5 --rounds 2 --epochs 2 --out small
+accuracy() { "$evaluate" "$1" | sed -n 's/.*accuracy *\([0-9.]*\) %.*/\1/p' | head -1; }
+before=$(accuracy $file)
+after=$(accuracy small/round-2/checkpoints/best.h5)
+awk -v a="$before" -v b="$after" 'BEGIN { exit !(a > 90 && b > a - 5) }' ||
+    fail "accuracy $before became $after"
+awk -F, 'NR == 2 { flops = $5 } END { exit !(NR == 4 && $2 >= 1.3 && $5 < flops) }' \
+    small/shrink.csv || fail "$(cat small/shrink.csv)"
+grep -q '<svg' small/shrink.svg || fail "no plot"
+! command -v python3 >/dev/null || python3 -c 'import json; json.load(open("small/shrink.json"))'
+
+# The result is a run like any other.
+must "$train" small/round-2/recipe.yaml --plan
+must "$predict" small/round-2/checkpoints/best.h5 "$SW2_SOURCE/data/digits.h5:/test" -O answers
+metrics_are_whole small/round-1 2
+[ "$(sed -n 's/.*"name": "\(.*\)".*/\1/p;s/^name: //p' small/round-2/recipe.yaml)" = digits-x1.5 ]
+
+# Stopped in a round, the same command goes on with the network that it had chosen, here on more
+# ranks, to the same weights.
+must "$shrink" $file --speedup 1.3 --rounds 1 --epochs 2 --out whole
+cp -r whole stopped
+rm stopped/shrink.* stopped/round-1/metrics.* stopped/round-1/checkpoints/best.h5
+ls stopped/round-1/checkpoints/step-*.h5 | tail -n +2 | xargs -r rm
+must at 3 "$shrink" $file --speedup 1.3 --rounds 1 --epochs 2 --out stopped
+[ "$(tail -n 1 stopped/round-1/metrics.csv | sed 's/.*,//')" = \
+    "$(tail -n 1 whole/round-1/metrics.csv | sed 's/.*,//')" ] || fail "another network"
+
+# refused CODE TEXT ARGUMENT...
+refused() {
+    local want=$1 text=$2 code=0
+    shift 2
+    at 2 "$shrink" "$@" >refused.out 2>refused.err || code=$?
+    [ $code = "$want" ] || fail "exit code $code, not $want: $*: $(cat refused.err)"
+    [ "$(grep -c 'sw2-shrink: error' refused.err)" = 1 ] || fail "not one error: $*"
+    grep -q -- "$text" refused.err || fail "$(cat refused.err)"
+}
+refused 2 'cannot be reached' $file --speedup 90 --rounds 1 --out much
+[ ! -e much/round-1 ] || fail "half a round"
+refused 3 "none.h5" none.h5 --out nothing
+refused 2 '--speedup' $file --speedup 0.5
+head -c 1000 $file >cut.h5
+refused 3 'cut.h5' cut.h5 --out nothing

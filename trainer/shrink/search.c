@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+#include "trainer/shrink/search.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/laps.h"
+#include "comm/log.h"
+#include "comm/memory.h"
+
+#define ROUNDS 25
+#define ROUND_SECONDS 0.01 // at least, of one network
+#define TRIES 24
+
+// ---- time
+
+struct timed {
+    struct model *model;
+    const float *params;
+    struct pass pass;
+    float *x;
+    size_t passes; // of one round
+};
+
+static void passes_run(const struct timed *t, size_t passes)
+{
+    for (size_t i = 0; i < passes; i++)
+        model_forward(t->model, &t->pass, t->x);
+}
+
+static enum status timed_open(struct timed *t, size_t n, const uint64_t *row, struct laps *laps)
+{
+    struct shape in = model_input_shape(t->model);
+    TRY(memory_alloc(&t->x, n, in.h * in.w * in.c * sizeof *t->x, "samples"));
+    for (size_t i = 0; i < n * in.h * in.w * in.c; i++)
+        t->x[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
+    t->pass = (struct pass){.n = n, .params = t->params, .row = row, .laps = laps};
+    model_prepare(t->model, t->params, NULL);
+    passes_run(t, 2); // a warm-up
+    double begin = laps_now();
+    for (t->passes = 0; laps_now() - begin < ROUND_SECONDS; t->passes++)
+        passes_run(t, 1);
+    return STATUS_OK;
+}
+
+enum status search_compare(struct model *a, const float *a_params, struct model *b,
+                           const float *b_params, size_t n, double *ratio)
+{
+    struct timed both[] = {{.model = a, .params = a_params}, {.model = b, .params = b_params}};
+    double least[2] = {INFINITY, INFINITY};
+    uint64_t *row = NULL;
+    enum status status = memory_alloc(&row, n, sizeof *row, "samples");
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        status = timed_open(&both[i], n, row, NULL);
+    for (int round = 0; status == STATUS_OK && round < ROUNDS; round++)
+        for (int i = 0; i < 2; i++) {
+            double begin = laps_now();
+            passes_run(&both[i], both[i].passes);
+            least[i] = fmin(least[i], (laps_now() - begin) / (double)both[i].passes);
+        }
+    free(both[0].x);
+    free(both[1].x);
+    free(row);
+    TRY(status);
+    *ratio = least[0] / least[1];
+    return STATUS_OK;
+}
+
+// Seconds of each layer's forward pass.
+static enum status layers_time(struct model *model, const float *params, size_t n, double *seconds)
+{
+    struct timed one = {.model = model, .params = params};
+    struct laps laps = {0};
+    uint64_t *row = NULL;
+    enum status status = laps_init(&laps, model_n_slots(model), 0, 0);
+    if (status == STATUS_OK)
+        status = memory_alloc(&row, n, sizeof *row, "samples");
+    if (status == STATUS_OK)
+        status = timed_open(&one, n, row, &laps);
+    if (status == STATUS_OK) {
+        laps_start(&laps);
+        laps_clear(&laps);
+        passes_run(&one, 5 * one.passes);
+        for (size_t i = 0; i < model_n_layers(model); i++)
+            for (int part = 0; part < LAYER_PARTS; part++)
+                seconds[i] += laps.slots[i * LAYER_PARTS + (size_t)part].seconds;
+    }
+    laps_free(&laps);
+    free(one.x);
+    free(row);
+    return status;
+}
+
+// ---- choice
+
+struct search {
+    struct channels *c;
+    double *seconds; // (layers) with all channels
+    int *sorted;     // roots of all units, least important first
+    size_t n_sorted;
+};
+
+// Time of the network with the channels kept now: a product of two sides where a layer multiplies
+// them, else in proportion to what it makes.
+static double time_predict(const struct search *s)
+{
+    const struct channels *c = s->c;
+    double total = 0;
+    for (size_t i = 0; i < model_n_layers(c->model); i++) {
+        const struct layer *layer = model_layer(c->model, i);
+        size_t x = channels_input(c, i), y = i + 1;
+        double in = (double)channels_kept(c, x) / (double)channels_count(c, x);
+        double out = (double)channels_kept(c, y) / (double)channels_count(c, y);
+        bool is_product = layer->ops->marks_laps &&
+                          layer->param[0].dim[layer->param[0].rank - 2] == channels_count(c, x);
+        total += s->seconds[i] * out * (is_product ? in : 1);
+    }
+    return total;
+}
+
+// Channels of a unit that go together: whole vectors of the machine where there are many.
+static size_t unit_step(const struct channels *c, size_t unit)
+{
+    size_t n = channels_unit_size(c, unit);
+    return n >= 64 ? 16 : n >= 16 ? 8 : n >= 8 ? 4 : 1;
+}
+
+// Takes the least important `n` kept channels of a unit away, or gives those back.
+static double unit_thin(const struct search *s, size_t unit, size_t n, int *gone)
+{
+    double loss = 0;
+    size_t taken = 0;
+    for (size_t i = 0; i < s->n_sorted && taken < n; i++) {
+        int v = s->sorted[i];
+        if (s->c->unit[v] != (int)unit || !s->c->keep[v])
+            continue;
+        s->c->keep[v] = false;
+        gone[taken++] = v;
+        loss += s->c->importance[v];
+    }
+    return loss;
+}
+
+static void unit_restore(const struct search *s, const int *gone, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        s->c->keep[gone[i]] = true;
+}
+
+// One step of the unit that loses least for the time it saves; false: nothing is left to take.
+static bool step_take(const struct search *s)
+{
+    double now = time_predict(s), best = INFINITY;
+    size_t best_unit = 0;
+    int gone[16];
+    for (size_t unit = 0; unit < s->c->n_units; unit++) {
+        size_t step = unit_step(s->c, unit);
+        if (channels_unit_kept(s->c, unit) < 2 * step)
+            continue;
+        double loss = unit_thin(s, unit, step, gone);
+        double saved = now - time_predict(s);
+        unit_restore(s, gone, step);
+        double price = saved > 0 ? (loss + 1e-300) / saved : INFINITY;
+        if (price < best) {
+            best = price;
+            best_unit = unit;
+        }
+    }
+    if (!isfinite(best))
+        return false;
+    unit_thin(s, best_unit, unit_step(s->c, best_unit), gone);
+    return true;
+}
+
+static const double *importance_of; // for the order below; one search at a time
+static int importance_order(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    if (importance_of[x] != importance_of[y])
+        return importance_of[x] < importance_of[y] ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static enum status search_open(struct search *s, struct model *model, const float *params, size_t n)
+{
+    struct channels *c = s->c;
+    TRY(memory_alloc(&s->seconds, model_n_layers(model), sizeof *s->seconds, "times of layers"));
+    TRY(memory_alloc(&s->sorted, c->n_vars, sizeof *s->sorted, "channels"));
+    for (size_t v = 0; v < c->n_vars; v++)
+        if (c->unit[v] >= 0)
+            s->sorted[s->n_sorted++] = (int)v;
+    importance_of = c->importance;
+    qsort(s->sorted, s->n_sorted, sizeof *s->sorted, importance_order);
+    return layers_time(model, params, n, s->seconds);
+}
+
+// ---- the smaller network
+
+void search_free(struct search_result *result)
+{
+    model_free(result->model);
+    recipe_free(&result->recipe);
+    free(result->text);
+    *result = (struct search_result){0};
+}
+
+static enum status model_make(const struct channels *c, const struct trained *trained,
+                              const struct search_config *config, struct search_result *result)
+{
+    search_free(result);
+    TRY(slice_recipe(c, trained, &config->train, &result->text));
+    TRY(recipe_parse(&result->recipe, config->train.name, result->text, NULL));
+    const struct loss *loss = model_loss(trained->model);
+    struct model_config model = {
+        .yaml = result->recipe.yaml,
+        .features = result->recipe.features,
+        .head = result->recipe.head,
+        .loss = result->recipe.loss,
+        .input = model_input_shape(trained->model),
+        .target = loss->target,
+        .mode = train_config_mode_inference(&result->recipe.train),
+        .grain = config->chunk,
+    };
+    return model_init(&result->model, &model);
+}
+
+static enum status model_try(const struct channels *c, const struct trained *trained,
+                             const struct search_config *config, struct search_result *result)
+{
+    float *params = NULL;
+    TRY(model_make(c, trained, config, result));
+    enum status status =
+        memory_alloc(&params, model_floats(result->model), sizeof *params, "weights");
+    if (status == STATUS_OK)
+        status = slice_weights(c, trained->params, result->model, params);
+    if (status == STATUS_OK)
+        status = search_compare(config->reference, config->reference_params, result->model, params,
+                                config->chunk, &result->measured);
+    free(params);
+    return status;
+}
+
+static enum status search_steps(struct search *s, const struct trained *trained,
+                                const struct search_config *config, struct search_result *result)
+{
+    double now, whole = time_predict(s);
+    TRY(search_compare(config->reference, config->reference_params, trained->model, trained->params,
+                       config->chunk, &now));
+    double wanted = config->speedup / now; // of the prediction; sharper where it was too hopeful
+    result->measured = now;
+    for (int attempt = 0; attempt < TRIES; attempt++) {
+        bool can = true;
+        while (can && time_predict(s) * wanted > whole)
+            can = step_take(s);
+        TRY(model_try(s->c, trained, config, result));
+        log_line("  predicted %.2f times as fast, measured %.2f", now * whole / time_predict(s),
+                 result->measured);
+        if (result->measured >= config->speedup)
+            return STATUS_OK;
+        CHECK(can, STATUS_USAGE,
+              "--speedup %.2f cannot be reached by taking channels: %.2f is what is left of them",
+              config->speedup, result->measured);
+        wanted = fmax(wanted * fmin(config->speedup / result->measured, 1.1),
+                      whole / time_predict(s) * 1.02);
+    }
+    FAIL(STATUS_USAGE, "--speedup %.2f was not reached in %d tries: %.2f measured", config->speedup,
+         TRIES, result->measured);
+}
+
+enum status search_run(struct channels *channels, const struct trained *trained,
+                       const struct search_config *config, struct search_result *result)
+{
+    struct search s = {.c = channels};
+    *result = (struct search_result){0};
+    enum status status = search_open(&s, trained->model, trained->params, config->chunk);
+    if (status == STATUS_OK)
+        status = search_steps(&s, trained, config, result);
+    free(s.seconds);
+    free(s.sorted);
+    return status;
+}
