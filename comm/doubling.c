@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <mpi.h>
+#include <stddef.h>
 
 #include "comm/doubling.h"
 #include "comm/error.h"

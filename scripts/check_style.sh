@@ -28,7 +28,7 @@ includes() {
         may["comm"] = " comm "; may["data"] = " comm data "; may["models"] = " comm models "
         may["trainer"] = " comm data models trainer "
         may["tests"] = " comm data models trainer tests "
-        home["mpi.h"] = "^comm/[^/]*[.]c$|^tests/bench_reduce[.]c$"
+        home["mpi.h"] = "^comm/[^/]*[.]c$|^tests/bench_reduce[.]c$|^tests/support/pmpi/"
         home["hdf5.h"] = "^data/h5(_private[.]h|[a-z_]*[.]c)$"
         home["cblas.h"] = home["libxsmm.h"] = "^models/kernels/gemm_[a-z_]*[.]c$"
         home["dnnl.h"] = "^tests/bench/conv_dnnl[.]c$"

@@ -68,7 +68,8 @@ bad 2 'nesterov is an option of optimizer: sgd' "$train" -o train.optimizer=lars
 bad 2 'precision: bf16 .*precision: fp32' env SW2_ISA=avx2 "$train" -o train.precision=bf16
 if "$train" digits --plan -o train.precision=bf16 >/dev/null 2>&1; then
     # shellcheck disable=SC2016
-    one_without='[ "${OMPI_COMM_WORLD_RANK:-1}" = 1 ] && export SW2_ISA=avx512; exec "$0" "$@"'
+    one_without='[ "${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-1}}" = 1 ] && export SW2_ISA=avx512
+        exec "$0" "$@"'
     bad 2 'precision: bf16 .*rank [01] (.*): SW2_ISA is avx512.*precision: fp32' \
         bash -c "$one_without" "$train" digits -o train.precision=bf16
 fi

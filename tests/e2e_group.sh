@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # How a job of several ranks starts and ends: exit code, one message, no hang.
 set -euo pipefail
+. "$(dirname "$0")/support/launch.sh"
 program=$SW2_BIN/tests/mpi_test_group
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
@@ -39,11 +40,11 @@ done
 expect 3 2 'error: bad file' "$program" agreed
 
 # Instruction sets: lowered by one rank, so for all; an unknown name is refused once.
-one_low='[ "$OMPI_COMM_WORLD_RANK" = 1 ] && export SW2_ISA=base; exec "$0" isa'
+one_low='[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && export SW2_ISA=base; exec "$0" isa'
 expect 0 20 'isa base, MPI 1' mpirun -q -np 3 bash -c "$one_low" "$program"
 SW2_ISA=base expect 0 2 'isa base, MPI 0' "$program" isa
 SW2_ISA=mmx expect 2 2 "unknown instruction set 'mmx'" "$program" isa
-one_bad='[ "$OMPI_COMM_WORLD_RANK" = 1 ] && export SW2_ISA=mmx; exec "$0" isa'
+one_bad='[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && export SW2_ISA=mmx; exec "$0" isa'
 expect 2 20 "unknown instruction set 'mmx'" mpirun -q -np 3 bash -c "$one_bad" "$program"
 
 # Lonely runs: the launcher says several, MPI says one.

@@ -51,6 +51,9 @@ wait_for() {
 one_rank() {
     local children
     children=$(cat /proc/$launched/task/*/children)
+    if [ -n "$is_mpich" ] && [ -n "$children" ]; then # between mpirun and ranks is one process
+        children=$(cat "/proc/${children%% *}/task/"*/children)
+    fi
     # shellcheck disable=SC2086
     set -- $children
     echo "${2:-${1:-$launched}}"
@@ -63,6 +66,8 @@ ended() {
     watch=$!
     wait $launched 2>/dev/null || code=$?
     kill $watch 2>/dev/null || true
+    # MPICH's mpirun, once it has passed on a signal, forgets its ranks' exit code one time in 40.
+    [ -z "$is_mpich" ] || [ $code != 0 ] || ! grep -q '^stopped by' "$log" || code=75
     case " $1 " in
         *" $code "*) ;;
         *) cat "$log" && fail "exit code $code instead of $1" ;;
@@ -115,6 +120,7 @@ stopped_in_the_middle usr1
 resumed_to_the_end 1 usr1 whole_rich "${rich[@]}"
 echo "stopped runs go on"
 
+hydra_killed=${is_mpich:+ 9} # MPICH's mpirun says the signal's number
 # Killed: alone, and one rank of several. A file that was being written then is cleaned up.
 start 1 kill1 "${plain[@]}"
 wait_for kill1 24
@@ -125,7 +131,7 @@ resumed_to_the_end 5 kill1 whole "${plain[@]}"
 start 4 kill4 "${rich[@]}"
 wait_for kill4 24
 kill -9 "$(one_rank)"
-ended "137 1 134"
+ended "137 1 134$hydra_killed"
 resumed_to_the_end 2 kill4 whole_rich "${rich[@]}"
 echo "killed runs go on"
 
@@ -143,7 +149,7 @@ for ((try = 0; try < 10; try++)); do
     if kill -0 $launched 2>/dev/null; then
         kill -9 "$(one_rank)" 2>/dev/null && kills=$((kills + 1))
     fi
-    ended "0 1 134 137"
+    ended "0 1 134 137$hydra_killed"
 done
 must at 3 "$train" "${plain[@]}" --out often
 [ -n "$quick" ] || grep -q 'resumed from' must.log || fail "nothing was left of $kills runs"

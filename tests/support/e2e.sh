@@ -12,10 +12,7 @@ quick=${SW2_TEST_QUICK:-} # sanitizer builds: fewer cases
 longest=120               # seconds of a run; only one that hangs takes so long
 [ -z "$quick" ] || longest=480
 
-# By hand as under ctest.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
-export OMPI_MCA_hwloc_base_binding_policy=none
+. "$SW2_SOURCE/tests/support/launch.sh"
 
 work=$(mktemp -d)
 clean_up() {
