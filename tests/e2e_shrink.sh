@@ -20,6 +20,11 @@ awk -F, 'NR == 2 { flops = $5 } END { exit !(NR == 4 && $2 >= 1.3 && $5 < flops)
 grep -q '<svg' small/shrink.svg || fail "no plot"
 ! command -v python3 >/dev/null || python3 -c 'import json; json.load(open("small/shrink.json"))'
 
+# What is left of a channel or two less is nearly what was there, without any training on.
+must "$shrink" $file --speedup 1.2 --rounds 1 --epochs 1 --lr 0.00001 --out still
+awk -v b="$(accuracy still/round-1/checkpoints/best.h5)" 'BEGIN { exit !(b > 70) }' ||
+    fail "the weights are not those of the network before"
+
 # The result is a run like any other.
 must "$train" small/round-2/recipe.yaml --plan
 must "$predict" small/round-2/checkpoints/best.h5 "$SW2_SOURCE/data/digits.h5:/test" -O answers
