@@ -52,6 +52,7 @@ static enum status flatten_imply(struct network *network, struct yaml *yaml, siz
     TRY(network_append(network, yaml, layer_ops_find("flatten"), copy.line, NULL, copy.from, 1,
                        &number));
     struct network_node flatten = network->nodes[number];
+    flatten.is_head = copy.is_head;
     for (size_t i = (size_t)number; i > dense; i--)
         network->nodes[i] = network->nodes[i - 1];
     network->nodes[dense] = flatten;
@@ -220,6 +221,7 @@ enum status graph_init(struct graph *graph, const struct model_config *config)
     TRY(conv_mode_check(&mode));
     TRY(network_read(&graph->network, config->yaml, config->features, config->head));
     TRY(graph_shape(graph, config));
+    TRY(graph_tune(graph, config));
     graph_share(graph);
     TRY(graph_gradients(graph, config->input_gradient));
     TRY(graph_schedule(graph, config->mode.recompute));

@@ -58,6 +58,7 @@ enum status graph_shape(struct graph *graph, const struct model_config *config);
 void graph_share(struct graph *graph); // fuses ReLU and norms, aliases flatten, collects halos
 enum status graph_gradients(struct graph *graph, bool input_gradient); // buffers and dx_beta
 enum status graph_schedule(struct graph *graph, bool recompute);       // steps and lifetimes
+enum status graph_tune(struct graph *graph, const struct model_config *config); // freezes layers
 enum status graph_bind(struct graph *graph, bool is_plan); // allocates and sets every view
 
 // The steps of a graph cut into stretches at cuts[0] = 0 < ... < cuts[n] = network.n: what

@@ -59,6 +59,7 @@ struct param {
     const float *values;    // INIT_VALUES: borrowed from the layer's self or args
     float state_momentum;   // PARAM_STATE
     float lr_factor;        // trained ones: times the learning rate, not the decay; 0: 1
+    float lr_scale;         // trained ones: times learning rate and decay of a step; 0: 1
     double trained_epochs;  // trained ones: frozen after so many epochs; 0: never
     size_t count;           // product of dim; set by the graph
     size_t offset;          // in the flat vector, a multiple of SPAN_BLOCK; set by the graph
@@ -107,7 +108,8 @@ struct layer {
     struct layer *norm[LAYER_INPUTS_MAX]; // of an add: x[k] is the x of this deferred norm; or NULL
     struct layer *source; // of a max-pool: the convolution before it, whose ReLU and bias it does
     bool is_pooled;       // of that convolution, in backward, on its own smaller dy
-    bool relu; // a following ReLU was fused: y is max(0, .), and backward masks dy by y > 0
+    bool is_frozen; // by the recipe: parameters and running statistics stay, norms use the latter
+    bool relu;      // a following ReLU was fused: y is max(0, .), and backward masks dy by y > 0
 
     // Set by shape():
     size_t x_halo_h[LAYER_INPUTS_MAX], x_halo_w[LAYER_INPUTS_MAX]; // halo wanted on x[i]

@@ -15,6 +15,13 @@ struct model_mode {
                          // al. 2016): less memory, the same bits
 };
 
+// What the recipe's section train says about layers by their names: patterns (fnmatch(3)), or the
+// words features and head. A pattern that fits no layer is an error.
+struct model_tuning {
+    struct option_strings freeze;   // "conv*"
+    struct option_strings lr_scale; // "conv1=0.1"; of several that fit, the last
+};
+
 struct model_config {
     struct yaml *yaml;                // the recipe, borrowed for the model's life
     const struct yaml_node *features; // list of layers; may be NULL
@@ -23,9 +30,10 @@ struct model_config {
     struct shape input;
     struct loss_target target;
     struct model_mode mode;
-    size_t grain;        // samples of one grain
-    bool is_plan;        // sizes only: no memory is bound, nothing can run
-    bool input_gradient; // compute d(loss)/d(input) too (tests, explanations)
+    const struct model_tuning *tuning; // NULL: as the layers say
+    size_t grain;                      // samples of one grain
+    bool is_plan;                      // sizes only: no memory is bound, nothing can run
+    bool input_gradient;               // compute d(loss)/d(input) too (tests, explanations)
 };
 
 struct model;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "models/network.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,8 @@ enum status network_append(struct network *network, struct yaml *yaml, const str
         network->nodes = grown;
         network->capacity = capacity;
     }
-    struct network_node node = {.ops = ops, .line = line, .args = args, .n_from = n_from};
+    struct network_node node = {
+        .ops = ops, .line = line, .args = args, .n_from = n_from, .lr_scale = 1};
     node.name = name_make(network, yaml, ops);
     memcpy(node.from, from, (size_t)n_from * sizeof *from);
     *number = (int)network->n;
@@ -67,7 +69,41 @@ enum status network_append(struct network *network, struct yaml *yaml, const str
     return STATUS_OK;
 }
 
-// A copy of the map without `name` and `from`, which belong to the network and not to the layer.
+// Keys that any layer may have, beside `name` and `from`.
+static const struct option common_options[] = {
+    {"frozen", OPTION_BOOL, offsetof(struct network_node, is_frozen), "false", 0, 0, NULL,
+     "parameters and running statistics stay as they are"},
+    {"lr_scale", OPTION_FLOAT, offsetof(struct network_node, lr_scale), "1", 1e-9, 1e9, NULL,
+     "factor of the learning rate"},
+};
+enum { N_COMMON = sizeof common_options / sizeof *common_options };
+
+static bool is_common(const char *key)
+{
+    for (size_t i = 0; i < N_COMMON; i++)
+        if (strcmp(key, common_options[i].name) == 0)
+            return true;
+    return strcmp(key, "name") == 0 || strcmp(key, "from") == 0;
+}
+
+static enum status common_read(struct reader *reader, const struct yaml_node *map,
+                               struct network_node *node)
+{
+    for (size_t i = 0; i < N_COMMON; i++) {
+        const struct option *option = &common_options[i];
+        const struct yaml_node *given = yaml_find(map, option->name);
+        if (!given)
+            continue;
+        CHECK(given->kind == YAML_SCALAR, STATUS_USAGE, "%s:%d: %s takes one value: %s",
+              reader->yaml->name, given->line, option->name, option->help);
+        char where[128];
+        snprintf(where, sizeof where, "%.80s: %s", yaml_place(reader->yaml, given), option->name);
+        TRY(options_parse(reader->yaml, option, given->text, where, (char *)node + option->offset));
+    }
+    return STATUS_OK;
+}
+
+// A copy of the map without what belongs to the network and not to the layer.
 static const struct yaml_node *args_strip(struct reader *reader, const struct yaml_node *map)
 {
     struct yaml_node *copy = yaml_memory_get(reader->yaml, sizeof *copy);
@@ -76,7 +112,7 @@ static const struct yaml_node *args_strip(struct reader *reader, const struct ya
     copy->n = 0;
     struct yaml_node **end = &copy->first;
     for (const struct yaml_node *child = map->first; child; child = child->next) {
-        if (strcmp(child->key, "name") == 0 || strcmp(child->key, "from") == 0)
+        if (is_common(child->key))
             continue;
         *end = yaml_memory_get(reader->yaml, sizeof **end);
         **end = *child;
@@ -163,7 +199,7 @@ static enum status layer_read(struct reader *reader, const char *type, int line,
                        map ? args_strip(reader, map) : NULL, from, n_from, current));
     if (given)
         reader->network->nodes[*current].name = given->text;
-    return STATUS_OK;
+    return map ? common_read(reader, map, &reader->network->nodes[*current]) : STATUS_OK;
 }
 
 static enum status keys_check(const struct reader *reader, const struct yaml_node *map,
@@ -291,8 +327,11 @@ enum status network_read(struct network *network, struct yaml *yaml,
     int current = NETWORK_INPUT;
     if (features)
         TRY(list_read(&reader, features, "features", &current));
+    size_t n_features = network->n;
     if (head)
         TRY(list_read(&reader, head, "head", &current));
+    for (size_t i = n_features; i < network->n; i++)
+        network->nodes[i].is_head = true;
     CHECK(network->n > 0, STATUS_USAGE, "%s: no layers: give features and head, lists of layers",
           yaml->name);
     return unused_check(&reader);

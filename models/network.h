@@ -15,6 +15,9 @@ struct network_node {
     const struct yaml_node *args; // map of the layer's own options, or NULL
     int from[LAYER_INPUTS_MAX];   // numbers of earlier nodes, or NETWORK_INPUT
     int n_from;
+    bool is_frozen;  // common to all layers: frozen: true
+    double lr_scale; // lr_scale: 0.1
+    bool is_head;    // of the list head
 };
 
 struct network {
@@ -27,6 +30,8 @@ struct network {
 // inputs.
 enum status network_read(struct network *network, struct yaml *yaml,
                          const struct yaml_node *features, const struct yaml_node *head);
+// Does a layer's name fit the pattern (fnmatch(3)), or its list the word features or head?
+bool network_fits(const struct network_node *node, const char *pattern);
 void network_free(struct network *network);
 // One more node before the network is planned (an implied flatten). Returns its number.
 enum status network_append(struct network *network, struct yaml *yaml, const struct layer_ops *ops,

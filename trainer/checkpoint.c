@@ -251,12 +251,10 @@ static enum status shape_check(struct checkpoint *c, const char *path, const str
     return STATUS_OK;
 }
 
-// Reads the tensors of one vector from rank 0's file; padding is zero.
-static enum status vector_read(struct checkpoint *c, const char *state,
-                               const struct model_param *list, size_t n_list, float *vector,
-                               size_t n)
+// Reads tensors from rank 0's file to their places in a vector.
+static enum status tensors_read(struct checkpoint *c, const char *state,
+                                const struct model_param *list, size_t n_list, float *vector)
 {
-    memset(vector, 0, n * sizeof *vector);
     for (size_t t = 0; t < n_list; t++) {
         const struct param *param = list[t].param;
         if (!tensor_is_saved(state, param))
@@ -267,6 +265,15 @@ static enum status vector_read(struct checkpoint *c, const char *state,
         TRY(h5_read_rows(c->file, path, 0, param->dim[0], H5_F32, vector + param->offset));
     }
     return STATUS_OK;
+}
+
+// All of one vector; padding is zero.
+static enum status vector_read(struct checkpoint *c, const char *state,
+                               const struct model_param *list, size_t n_list, float *vector,
+                               size_t n)
+{
+    memset(vector, 0, n * sizeof *vector);
+    return tensors_read(c, state, list, n_list, vector);
 }
 
 // Tensors of the file under /model (or a state) that the network does not have.
@@ -303,6 +310,19 @@ enum status checkpoint_load_weights(struct checkpoint *checkpoint, const char *s
         if (status == STATUS_OK)
             status = vector_read(c, state, list, n_list, params, n);
     }
+    TRY(group_agree(c->group, status));
+    group_broadcast(c->group, params, n * sizeof *params, 0);
+    return STATUS_OK;
+}
+
+enum status checkpoint_load_some(struct checkpoint *checkpoint, const char *state,
+                                 const struct model_param *list, size_t n_list, float *params,
+                                 size_t n)
+{
+    struct checkpoint *c = checkpoint;
+    enum status status = STATUS_OK;
+    if (c->group->rank == 0)
+        status = tensors_read(c, state, list, n_list, params);
     TRY(group_agree(c->group, status));
     group_broadcast(c->group, params, n * sizeof *params, 0);
     return STATUS_OK;

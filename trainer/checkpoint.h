@@ -134,6 +134,11 @@ enum status checkpoint_load(struct checkpoint *checkpoint, struct update *update
 enum status checkpoint_load_weights(struct checkpoint *checkpoint, const char *state,
                                     const struct model_param *list, size_t n_list, float *params,
                                     size_t n);
+// Collective: those of the list alone, into params, which keep what else they hold. STATUS_USAGE as
+// above, but the file may hold more.
+enum status checkpoint_load_some(struct checkpoint *checkpoint, const char *state,
+                                 const struct model_param *list, size_t n_list, float *params,
+                                 size_t n);
 bool checkpoint_has_state(const struct checkpoint *checkpoint, const char *state);
 
 #endif

@@ -11,6 +11,7 @@
 #include "models/kernels/gemm.h"
 #include "comm/rehearsal.h"
 #include "trainer/checkpoint.h"
+#include "trainer/finetune.h"
 #include "trainer/samples.h"
 
 struct loss_target session_target(const struct dataset *dataset)
@@ -101,6 +102,7 @@ static enum status model_open(struct session *s, int worker, bool is_plan)
         .input = session_input(s->train_set),
         .target = session_target(s->train_set),
         .mode = train_config_mode(&recipe->train),
+        .tuning = &recipe->train.tuning,
         .grain = s->order.grain,
         .is_plan = is_plan,
     };
@@ -176,6 +178,7 @@ enum status session_training(struct session *s)
                                           (int)train->threads, (size_t)train->bucket_kib << 10)));
     TRY(group_agree(s->group, params_init(s)));
     group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
+    TRY(finetune_start(s));
     struct update_config config = train_config_update(train);
     config.steps = s->steps;
     config.steps_per_epoch = s->order.steps;

@@ -35,6 +35,10 @@ struct train_config {
     double start_lr;                 // fraction of lr at the start; onecycle, triangle
     double rise;                     // fraction of the steps that rise; onecycle, triangle
 
+    const char *init_from;           // checkpoint to take the first weights from; "": none
+    struct option_strings init_skip; // layers that it does not give (patterns)
+    struct model_tuning tuning;
+
     int winograd;  // enum train_winograd
     int precision; // enum train_precision
     int recompute; // enum train_recompute

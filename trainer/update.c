@@ -293,8 +293,9 @@ static void segment_update(struct update *u, const struct segment *segment, floa
         segment_statistic(u, tensor->param, segment->count, p, g);
     } else if (is_trained(u, tensor, step->step)) {
         double factor = tensor->param->lr_factor > 0 ? (double)tensor->param->lr_factor : 1;
+        double scale = tensor->param->lr_scale > 0 ? (double)tensor->param->lr_scale : 1;
         step->is_weight = kind == PARAM_WEIGHT;
-        step->lr = lr * factor;
+        step->lr = lr * factor * scale;
         step->decay = step->is_weight || u->config.decay_all ? u->config.weight_decay / factor : 0;
         step->p_norm = sqrt(u->p_sum[segment->tensor]);
         step->g_norm = sqrt(u->g_sum[segment->tensor]) * (double)step->grad_scale;

@@ -61,7 +61,8 @@ void update_set_profile(struct update *update, struct profile *profile); // borr
 // of the mean loss (WEIGHT, BIAS) and the sum over grains of the statistic (STATE: p += momentum *
 // (sum / G - p)); updates its slices of params in place and all-gathers params. FROZEN: untouched,
 // as is a trained tensor after its trained_epochs. A tensor's lr_factor f multiplies lr, and
-// divides the weight decay, so that a step decays it as it does the others. step: steps done before
+// divides the weight decay, so that a step decays it as it does the others; lr_scale multiplies lr
+// alone, as the lr of PyTorch's parameter groups does. step: steps done before
 // this one in the whole run (Adam's t is step + 1). lr: of this step. STATUS_NOT_FINITE, on all
 // ranks alike and before anything is changed, where a gradient or statistic is NaN or Inf; names
 // the tensor. Sends n floats (all-gather) + n / SPAN_BLOCK doubles (lars: twice that).

@@ -72,17 +72,22 @@ static void plain_backward(struct layer *layer, const struct pass *pass)
             rows_accumulate(&layer->dy, &dx[i], pass->n, layer->dx_beta[i]);
 }
 
+static bool wants_sums(const struct layer *layer, int k)
+{
+    return layer->norm[k] && !layer->norm[k]->is_frozen;
+}
+
 // The sums of the norms that this layer applied. Where both gradients are dy itself, the first pass
 // over it also masks it.
 static void add_backward(struct layer *layer, const struct pass *pass)
 {
     const struct tensor *dx = layer->dx, *dy = &layer->dy;
     bool is_shared = layer->n_x == 2 && dx[0].at == dy->at && (!dx[1].at || dx[1].at == dy->at);
-    bool is_masked = !layer->relu || !is_shared || !(layer->norm[0] || layer->norm[1]);
+    bool is_masked = !layer->relu || !is_shared || !(wants_sums(layer, 0) || wants_sums(layer, 1));
     if (is_masked)
         plain_backward(layer, pass);
     for (int k = 0; k < layer->n_x; k++) {
-        if (!layer->norm[k])
+        if (!wants_sums(layer, k))
             continue;
         struct batchnorm_terms t = batchnorm_terms(layer->norm[k], pass);
         if (is_masked)

@@ -4,6 +4,7 @@
 // momentum as the weight of the new value. Owns nothing shared: the grain's mean and variance go
 // out as gradients of PARAM_STATE, the trainer averages them. Called through layer.h.
 #include <math.h>
+#include <string.h>
 
 #include "models/layers/batchnorm.h"
 
@@ -37,6 +38,12 @@ static float *kept_scale(const struct layer *layer) // y = x scale + shift
 static float *kept_shift(const struct layer *layer)
 {
     return layer->keep + 4 * layer->y.c;
+}
+
+// Statistics of the grain, or else the running ones, which are then constants.
+static bool measures(const struct layer *layer, const struct pass *pass)
+{
+    return pass->is_training && !layer->is_frozen;
 }
 
 // Where the gradient of the weight goes: a frozen one has none, but it is needed on the way.
@@ -81,10 +88,10 @@ static void batchnorm_forward(struct layer *layer, const struct pass *pass)
     const float *gamma = layer_param(layer, pass, WEIGHT), *beta = layer_param(layer, pass, BIAS);
     float *mean = kept_mean(layer), *variance = kept_variance(layer), *rstd = kept_rstd(layer);
     float *scale = kept_scale(layer), *shift = kept_shift(layer);
-    if (pass->is_training && !pass->is_again)
+    if (measures(layer, pass) && !pass->is_again)
         rows_moments(&layer->x[0], pass->n, mean, variance);
     for (size_t k = 0; k < c; k++) {
-        if (!pass->is_training) {
+        if (!measures(layer, pass)) {
             mean[k] = layer_param(layer, pass, RUNNING_MEAN)[k];
             variance[k] = layer_param(layer, pass, RUNNING_VAR)[k];
         }
@@ -108,9 +115,23 @@ struct batchnorm_terms batchnorm_terms(const struct layer *layer, const struct p
 }
 
 // dx = scale (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as scale dy' + b x + d.
-// Outside training the statistics are constants: dx = scale dy'.
+// Where the statistics are constants: dx = scale dy'.
+static void constant_backward(struct layer *layer, const struct pass *pass)
+{
+    const size_t c = layer->y.c;
+    float *zero = layer->work;
+    memset(zero, 0, c * sizeof *zero);
+    if (layer->dx[0].at)
+        rows_norm_backward(&layer->x[0], &layer->dy, &layer->dx[0], pass->n, kept_scale(layer),
+                           layer->relu ? kept_shift(layer) : NULL, zero, zero, layer->dx_beta[0]);
+}
+
 static void batchnorm_backward(struct layer *layer, const struct pass *pass)
 {
+    if (layer->is_frozen) {
+        constant_backward(layer, pass);
+        return;
+    }
     const size_t c = layer->y.c;
     const float *mean = kept_mean(layer), *variance = kept_variance(layer);
     const float *rstd = kept_rstd(layer), *scale = kept_scale(layer);

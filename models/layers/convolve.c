@@ -69,7 +69,7 @@ void convolve_backward(struct layer *layer, const struct pass *pass)
 {
     if (layer->relu && !layer->is_pooled)
         rows_relu_mask(&layer->y, &layer->dy, pass->n);
-    if (layer->n_params > 1 && !layer->is_pooled)
+    if (layer->n_params > 1 && !layer->is_pooled && !layer->is_frozen)
         rows_channel_sum(&layer->dy, pass->n, layer_grad(layer, pass, 1));
     if ((layer->relu || layer->n_params > 1) && !layer->is_pooled)
         layer_lap(layer, pass, PART_FUSED);
