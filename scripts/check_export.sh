@@ -33,7 +33,8 @@ for recipe in "$@"; do
     imagenet*) shape=224x224x3 classes=1000 size=large rows=8 ;;
     *) echo "$recipe: which shape has its data?" && exit 2 ;;
     esac
-    options=(-o train.steps=2 -o train.warmup=0 -o train.lr=0.001 -o train.batch=16 -o train.grains=2 --out "run-$recipe" -q)
+    options=(-o train.steps=2 -o train.warmup=0 -o train.lr=0.001 -o train.batch=16
+        -o train.grains=2 --out "run-$recipe" -q)
     test=$source_dir/data/digits.h5:/test
     if [ "$shape" ]; then
         [ -f "data-$shape.h5" ] || "$build/sw2-data" generate "data-$shape.h5" --shape $shape \
