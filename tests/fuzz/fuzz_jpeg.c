@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#include "tests/fuzz/fuzz_pictures.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    return fuzz_one_picture(data, n, image_jpeg);
+}
