@@ -122,6 +122,7 @@ enum status check_scan_run(struct check_scan *scan, const struct import_progress
     block = block > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : block == 0 ? 1 : block;
     uint8_t *inputs = NULL;
     TRY(memory_alloc(&inputs, block, bytes, "block of rows"));
+    dataset_changed_reset(scan->dataset); // opening read some rows
     enum status status = scan_blocks(scan, block, inputs, progress);
     free(inputs);
     TRY(status);

@@ -13,6 +13,7 @@
 #include "comm/events.h"
 #include "comm/memory.h"
 #include "data/dataset_private.h"
+#include "data/dataset_seal.h"
 
 #define FIELD(name) offsetof(struct data_config, name)
 
@@ -114,6 +115,25 @@ static enum status classes_read(struct dataset *dataset)
                               &dataset->classes);
 }
 
+// Sealed are the inputs and targets that sw2-data writes; others beside them are not.
+static enum status seal_read(struct dataset *dataset)
+{
+    uint64_t n = 0;
+    TRY(seal_open(dataset->file, dataset->group, &dataset->row_digests, &n));
+    if (!dataset->row_digests)
+        return STATUS_OK;
+    const char *name = strrchr(dataset->input_key, '/') + 1;
+    enum h5_type type = dataset->input_info.type;
+    if (strcmp(name, SEAL_INPUTS) != 0 || (type != H5_U8 && type != H5_F32)) {
+        free(dataset->row_digests);
+        dataset->row_digests = NULL;
+        return STATUS_OK;
+    }
+    CHECK(n == dataset->rows, STATUS_DATA, "%s has %llu rows, but digests of %llu", dataset->path,
+          (unsigned long long)dataset->rows, (unsigned long long)n);
+    return STATUS_OK;
+}
+
 static enum status open_parts(struct dataset *dataset, const char *file, const char *group,
                               const struct data_config *config)
 {
@@ -126,9 +146,11 @@ static enum status open_parts(struct dataset *dataset, const char *file, const c
     TRY(dataset_find_shape(dataset, config));
     TRY(memory_alloc(&dataset->row, 1, dataset->row_bytes, "one row"));
     TRY(classes_read(dataset));
+    if (!config->is_unlabelled) // first: a label out of range has the better message
+        TRY(dataset_read_targets(dataset, config));
+    TRY(seal_read(dataset));
     if (config->is_unlabelled)
         return STATUS_OK;
-    TRY(dataset_read_targets(dataset, config));
     TRY(dataset_statistics(dataset));
     return dataset_fingerprint_make(dataset);
 }
@@ -144,6 +166,7 @@ enum status dataset_open(struct dataset **out, const char *path, enum dataset_si
           side == DATASET_TRAIN ? "train" : "test");
     TRY(memory_alloc(&dataset, 1, sizeof *dataset, "data set"));
     dataset->side = side;
+    dataset->is_lenient = config->is_lenient;
     enum status status = path_split(path, &file, &group);
     if (status == STATUS_OK)
         status = open_parts(dataset, file, group, config);
@@ -170,6 +193,7 @@ void dataset_close(struct dataset *dataset)
     free(dataset->targets);
     free(dataset->mean);
     free(dataset->std);
+    free(dataset->row_digests);
     free(dataset);
 }
 
@@ -270,10 +294,41 @@ char *dataset_describe(const struct dataset *dataset)
 ROW_TRANSPOSE(uint8_t)
 ROW_TRANSPOSE(float)
 
+static enum status rows_check(struct dataset *dataset, uint64_t first, uint64_t count,
+                              const void *inputs)
+{
+    const char *row = inputs;
+    for (uint64_t i = first; i < first + count; i++, row += dataset->row_bytes) {
+        if (seal_row(i, row, dataset->row_bytes) == dataset->row_digests[i])
+            continue;
+        if (dataset->n_changed++ == 0 || i < dataset->lowest_changed)
+            dataset->lowest_changed = i;
+        CHECK(dataset->is_lenient, STATUS_DATA,
+              "%s: row %llu is not what was imported: the file is damaged or was changed "
+              "(sw2-data check looks at all rows)",
+              dataset->path, (unsigned long long)i);
+    }
+    return STATUS_OK;
+}
+
+bool dataset_changed(const struct dataset *dataset, uint64_t *n, uint64_t *lowest)
+{
+    *n = dataset->n_changed;
+    *lowest = dataset->lowest_changed;
+    return dataset->row_digests != NULL;
+}
+
+void dataset_changed_reset(struct dataset *dataset)
+{
+    dataset->n_changed = 0;
+}
+
 enum status dataset_read(struct dataset *dataset, uint64_t first, uint64_t count, void *inputs)
 {
     events_tick("rows from", first);
     TRY(h5_set_read(dataset->inputs, first, count, dataset->is_u8 ? H5_U8 : H5_F32, inputs));
+    if (dataset->row_digests)
+        TRY(rows_check(dataset, first, count, inputs));
     if (!dataset->is_chw || dataset->shape.c == 1)
         return STATUS_OK;
     for (uint64_t i = 0; i < count; i++) {

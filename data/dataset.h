@@ -5,7 +5,8 @@
 // sw2-data's own layout: group /train (and /test ...) with
 //   images  (N, H, W, C) uint8 or float32       labels (N) int64, (N, ...) float32 targets also
 //   allowed attributes of the group: mean, std (C float64 each, of inputs scaled to 0..1 if uint8),
-//   classes (texts), layout ("nhwc"), source, licence, digest (row_digest.h)
+//   classes (texts), layout ("nhwc"), source, licence, digest (row_digest.h);
+//   row_digests and seal: what is read must be what was imported (dataset_seal.h)
 // Files of others: keys from the recipe or from common names (images/labels, x/y, X/Y,
 // x_train/y_train, x_test/y_test, data/label, data/labels, train_set_x/train_set_y,
 // features/targets, inputs/targets ...); NHWC, NCHW, NHW or flat rows; uint8 or float; integer or
@@ -52,6 +53,7 @@ struct data_config {
     const struct yaml_node *transforms; // list; see transform.h
     bool is_unlabelled; // not a key: targets are not wanted and need not be there; no statistics,
                         // no fingerprint
+    bool is_lenient;    // not a key: changed rows of a sealed file are counted, not refused
 };
 extern const struct option data_options[];
 extern const size_t data_options_n;
@@ -80,7 +82,7 @@ size_t dataset_row_bytes(const struct dataset *dataset); // as read: uint8 or fl
 uint64_t
 dataset_chunk_rows(const struct dataset *dataset); // rows a chunk of the file, 1 when contiguous
 size_t dataset_cache_bytes(const struct dataset *dataset); // memory dataset_read may still take
-const char *dataset_path(const struct dataset *dataset); // FILE:/group
+const char *dataset_path(const struct dataset *dataset);   // FILE:/group
 // Class names (borrowed) or NULL; *n as n_classes.
 char *const *dataset_classes(const struct dataset *dataset, size_t *n);
 // Per-channel mean and standard deviation of the scaled input (c doubles each). From the file if it
@@ -96,9 +98,13 @@ char *dataset_describe(const struct dataset *dataset);
 
 // Reads rows [first, first + count): inputs raw (uint8 or float32) in NHWC order (transposed here
 // if the file is NCHW), count * dataset_row_bytes. One thread at a time per data set. STATUS_DATA
-// on I/O errors.
+// on I/O errors, and for rows of a sealed file that are not what was imported.
 enum status dataset_read(struct dataset *dataset, uint64_t first, uint64_t count, void *inputs);
 // Targets of one row (row < dataset_rows), kept in memory: int32 class indices or floats.
 const void *dataset_target_of(const struct dataset *dataset, uint64_t row);
+// Rows read so far, one after the other, that differ from what was imported (is_lenient), the
+// lowest of them; false: the file is not sealed. Rows that are read again are counted again.
+bool dataset_changed(const struct dataset *dataset, uint64_t *n, uint64_t *lowest);
+void dataset_changed_reset(struct dataset *dataset);
 
 #endif

@@ -26,7 +26,10 @@ struct dataset {
     size_t n_classes; // names
     double *mean, *std;
     char fingerprint[33];
-    char notes[1024]; // what was inferred, a line each
+    uint64_t *row_digests; // (rows) of a sealed file (dataset_seal.h), else NULL
+    bool is_lenient;
+    uint64_t n_changed, lowest_changed; // rows
+    char notes[1024];                   // what was inferred, a line each
 };
 
 enum dataset_layout { DATASET_AUTO, DATASET_NHWC, DATASET_NCHW };

@@ -9,6 +9,7 @@
 #include <sys/statvfs.h>
 
 #include "comm/memory.h"
+#include "data/dataset_seal.h"
 #include "data/import_private.h"
 #include "data/row_digest.h"
 
@@ -22,6 +23,7 @@ struct side {
     uint8_t *inputs, *targets; // a block of rows that wait: [first, first + count)
     uint64_t first, count;
     struct row_digest digest;
+    uint64_t *row_digests; // (n_rows), of the seal
 };
 
 struct writer {
@@ -54,6 +56,7 @@ static enum status side_begin(struct writer *writer, struct side *side)
     snprintf(name, sizeof name, "%s/labels", side->group);
     TRY(h5_create_set(writer->file, name, is_class ? H5_I64 : H5_F32, is_class ? 1 : 2, label_dim,
                       &side->labels));
+    TRY(memory_alloc(&side->row_digests, side->n_rows, sizeof(uint64_t), "digests of rows"));
     TRY(memory_alloc(&side->inputs, writer->block, writer->input_bytes, "block of rows"));
     return memory_alloc(&side->targets, writer->block, writer->target_bytes, "block of targets");
 }
@@ -64,6 +67,7 @@ static void side_end(struct side *side)
     h5_set_close(side->labels);
     free(side->inputs);
     free(side->targets);
+    free(side->row_digests);
     *side = (struct side){.group = side->group};
 }
 
@@ -97,6 +101,7 @@ static enum status pour_row(struct writer *writer, struct import_source *source,
         TRY(source->read(source, row, input, (float *)(void *)target));
     }
     side->count++;
+    side->row_digests[place] = seal_row(place, input, writer->input_bytes);
     row_digest_add(&side->digest, place, input, writer->input_bytes, target, writer->target_bytes);
     if (side == &writer->side[0])
         import_stats_add(&writer->stats, input, writer->shape.h * writer->shape.w);
@@ -144,7 +149,7 @@ static enum status write_attributes(struct writer *writer, const struct import_s
     if (train->classes && n_classes * 16 <= ATTRIBUTE_BYTES_MAX)
         TRY(h5_attr_write_texts(file, side->group, "classes", n_classes,
                                 (const char *const *)train->classes));
-    return STATUS_OK;
+    return seal_group(file, side->group, side->row_digests, side->n_rows);
 }
 
 static enum status write_all_attributes(struct writer *writer, const struct import_source *train,

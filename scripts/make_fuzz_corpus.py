@@ -121,9 +121,10 @@ def files(build):
         with open(path("r.yaml"), "w") as f:
             f.write("name: r\ndata: {train: %s, test: %s}\nfeatures: []\n"
                     "head: [dense: {out: 3}]\nloss: softmax\n"
-                    "train: {batch: 4, grains: 1, epochs: 1, lr: 0.1}\n" % (path("t.h5"), path("t.h5")))
-        subprocess.run([os.path.join(build, "sw2-train"), path("r.yaml"), "--out", path("run")],
-                       check=True)
+                    "train: {batch: 4, grains: 1, epochs: 1, lr: 0.1}\n"
+                    % (path("t.h5"), path("t.h5")))
+        train = os.path.join(build, "sw2-train")
+        subprocess.run([train, path("r.yaml"), "--out", path("run")], check=True)
         for root, _, names in os.walk(path("run")):
             for name in names:
                 if name.endswith(".h5") and name.startswith("step"):

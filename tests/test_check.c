@@ -318,6 +318,7 @@ static void test_digest(void **state)
     expect_ok(check_path(out, NULL, &findings, &result), "as written");
     assert_int_equal(result.n_errors + result.n_warnings, 0);
     assert_non_null(strstr(findings.text, "train: the content has its digest"));
+    assert_non_null(strstr(findings.text, "train: the seal fits, and all rows are what was"));
     const float last[2] = {6, 1}, changed[2] = {6, 90}; // the last row, found by its bytes
     FILE *file = fopen(out, "r+b");
     uint8_t raw[65536];
@@ -328,8 +329,10 @@ static void test_digest(void **state)
     assert_int_equal(fwrite(changed, sizeof changed, 1, file), 1);
     assert_int_equal(fclose(file), 0);
     expect_ok(check_path(out, NULL, &findings, &result), "changed");
-    assert_int_equal(result.n_errors, 1);
+    assert_int_equal(result.n_errors, 2);
     assert_int_equal(result.n_warnings, 1);
+    assert_non_null(
+        strstr(findings.text, "E train: 1 rows are not what was imported, first row 5"));
     assert_non_null(strstr(findings.text, "E train: the content does not have its digest"));
     assert_non_null(strstr(findings.text, "W train: channel 1 has mean"));
 }
