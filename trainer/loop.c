@@ -10,6 +10,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "trainer/board.h"
 #include "trainer/checkpoint.h"
 #include "trainer/progress.h"
 #include "trainer/signals.h"
@@ -27,7 +28,8 @@ struct loop {
     struct step one;
     struct progress progress;
     struct run_log *log;
-    bool log_is_late; // records could not be written yet
+    struct board *board; // TensorBoard's
+    bool log_is_late;    // records could not be written yet
     struct checkpoint_writer *writer;
     double start, epoch_start, epoch_waited, last_save;
     uint64_t epoch_steps; // of this process in this epoch, for images/s
@@ -123,6 +125,7 @@ static void record_write(struct loop *l, const struct run_record *record)
     else if (!is_bad && l->log_is_late)
         log_warn("the records of the run can be written again");
     l->log_is_late = is_bad;
+    board_record(l->board, record);
 }
 
 static void step_show(struct loop *l)
@@ -330,6 +333,8 @@ static enum status train(struct loop *l)
         if (!l->is_open) {
             TRY(step_do(l, &save_due));
             step_show(l);
+            if (l->is_open)
+                board_histograms(l->board, l->epoch + 1, l->global);
         }
         bool is_end = l->is_open, is_best = false;
         if (is_end)
@@ -447,6 +452,8 @@ static enum status loop_start(struct loop *l)
     if (s->group->rank == 0)
         status = run_log_open(&l->log, l->config->folder->path, ops->metrics, (size_t)l->n_metrics,
                               l->global, l->is_open);
+    if (status == STATUS_OK)
+        status = board_init(&l->board, l->config->folder, s, l->config->histograms, l->global);
     TRY(group_agree(s->group, status));
     if (l->global >= s->steps && !l->is_open) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "
@@ -477,6 +484,7 @@ enum status loop_run(struct session *session, const struct loop_config *config)
     checkpoint_writer_free(l.writer);
     if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
         log_warn("%s", error_text());
+    board_free(l.board);
     audit_free(l.one.audit);
     step_free(&l.one);
     return status;

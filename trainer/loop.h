@@ -15,7 +15,8 @@ struct loop_config {
     enum resume_mode resume;
     const char *resume_file; // RESUME_FILE
     struct audit_config audit;
-    bool force; // resume though recipe, data or instruction set differ
+    uint64_t histograms; // epochs between those of weights and gradients; 0: none
+    bool force;          // resume though recipe, data or instruction set differ
 };
 
 // Collective: trains to the recipe's end. STATUS_STOPPED: a signal came, a checkpoint is saved.

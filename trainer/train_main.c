@@ -17,7 +17,7 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed, threads, verify;
+    int64_t seed, threads, verify, histograms;
     double audit;
     bool plan, force, quiet, profile;
     int argc; // as started
@@ -68,6 +68,10 @@ static const struct cli_option options[] = {
       "a rank that errs is named and ends the run (exit code 5)"},
      0,
      "RATE"},
+    {{"histograms", OPTION_INT, offsetof(struct args, histograms), "0", 0, 1e6, NULL,
+      "epochs between histograms of weights and gradients in TensorBoard's events; 0: none"},
+     0,
+     "N"},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
       "only warnings and errors"},
      'q',
@@ -142,6 +146,7 @@ static enum status train(struct session *session, const struct args *args)
                   : is_never ? RESUME_NEVER
                              : RESUME_FILE,
         .resume_file = args->resume,
+        .histograms = (uint64_t)args->histograms,
         .audit = {.rate = args->audit, .verify_every = (uint64_t)args->verify},
         .force = args->force,
     };
