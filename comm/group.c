@@ -244,7 +244,7 @@ void group_free(struct group *group)
             MPI_Comm_free(&self.comm);
         if (self.finish != MPI_COMM_NULL)
             MPI_Comm_free(&self.finish);
-        MPI_Finalize();
+        group_check(group, MPI_Finalize(), "MPI_Finalize");
     }
     free(self.codes);
     free(self.counts);

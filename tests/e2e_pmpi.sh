@@ -116,6 +116,8 @@ for settings in SW2_SHARED=on SW2_SHARED=off; do
             step=1
             [ -n "${SW2_TEST_LONG:-}" ] || step=$((calls / 3))
             for ((n = 1 + rank; n <= calls; n += step)); do
+                # MPICH's mpirun waits for the others when a rank leaves before MPI_Init.
+                [ $n != 1 ] || [ -z "$is_mpich" ] || continue
                 fails $ranks "$settings" $rank $n
             done
         done

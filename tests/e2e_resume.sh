@@ -142,8 +142,9 @@ for ((try = 0; try < 10; try++)); do
     ranks=$((1 + RANDOM % 3))
     [ -z "$quick" ] || break
     start $ranks often "${plain[@]}"
-    while [ $((try % 2)) = 1 ] && [ "$(steps_of often)" = "$first" ] && kill -0 $launched; do
-        sleep 0.01 # every second time not before its first step
+    while [ $((try % 2)) = 1 ] && [ "$(steps_of often)" -lt $((first + 8)) ] &&
+        kill -0 $launched; do
+        sleep 0.01 # every second time not before its first checkpoint
     done 2>/dev/null
     sleep "0.$((1 + RANDOM % 7))"
     if kill -0 $launched 2>/dev/null; then
