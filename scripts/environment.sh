@@ -24,13 +24,16 @@ mpi_environment() {
     fi
 }
 
-# build FOLDER OPTION...: configures (once) and builds. Quiet but for errors and the time it took.
+# build FOLDER OPTION...: configures (once) and builds all, or BUILD_TARGETS. Quiet but for errors
+# and the time it took.
 build() {
     local folder=$1 start=$SECONDS log
     shift
     mkdir -p "$folder"
     log=$folder/build.log
-    if ! { cmake -S "$SOURCE" -B "$folder" -G Ninja "$@" && ninja -C "$folder"; } >"$log" 2>&1; then
+    # shellcheck disable=SC2086
+    if ! { cmake -S "$SOURCE" -B "$folder" -G Ninja "$@" &&
+        ninja -C "$folder" ${BUILD_TARGETS:-}; } >"$log" 2>&1; then
         grep -E -A 12 'CMake Error|error:|FAILED|undefined reference' "$log" | head -60 >&2 ||
             tail -n 30 "$log" >&2
         echo "building failed; all of it is in $log" >&2

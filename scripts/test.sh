@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Builds everything and runs all tests. usage: bash scripts/test.sh [--ci] [ctest's options]
-# --ci also builds with clang, and builds and tests with AddressSanitizer and UBSan (a subset:
-# every program, some rank counts). The last line is ctest's summary of the full tests.
+# Builds everything and runs all tests. usage: bash scripts/test.sh [--ci | STEP] [ctest's options]
+# --ci also builds with clang, and builds and tests a part (every program, some rank counts) with
+# AddressSanitizer and UBSan, ThreadSanitizer, and with MPICH. STEP is one of these alone: clang,
+# sanitizers, threads, mpich; of mpich, alone, it is all tests. The last line is ctest's summary
+# of the full tests.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
 cd "$SOURCE"
 
-is_ci=false
-if [ "${1:-}" = --ci ]; then
-    is_ci=true
-    shift
-fi
+steps=tests
+case ${1:-} in
+    --ci)
+        steps="tests clang sanitizers threads mpich"
+        shift
+        ;;
+    clang | sanitizers | threads | mpich)
+        steps=$1
+        shift
+        ;;
+esac
 jobs=$(cores)
 mpi_environment
 failed=()
@@ -27,21 +35,21 @@ step() {
 }
 
 packages=("${packages_test[@]}")
-! $is_ci || packages+=("${packages_ci[@]}")
+[ "$steps" = tests ] || packages+=("${packages_ci[@]}")
 packages_for_build "${packages[@]}"
 
-release_tests() { # the rest are ctest's options
+tests_step() { # the rest are ctest's options
     build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON &&
         ctest --test-dir build -j "$jobs" --output-on-failure --no-tests=error "$@" |
         tee build/ctest.log
 }
 
-clang_build() {
+clang_step() {
     CC=clang build build-clang -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O0 -DSW2_TESTS=ON
 }
 
 # Open MPI and its helpers leave memory behind at exit; ours must not.
-sanitizer_tests() {
+sanitizers_step() {
     build build-sanitize -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_SANITIZE=ON \
         -DSW2_TESTS=ON || return 1
     LSAN_OPTIONS=suppressions=$SOURCE/tests/sanitize.supp:print_suppressions=0 \
@@ -51,13 +59,53 @@ sanitizer_tests() {
         -E "_np[2578]$|^e2e_style$"
 }
 
-step "tests" release_tests "$@"
-if $is_ci; then
-    step "clang" clang_build
-    step "sanitizers" sanitizer_tests
-fi
+# The tests of what has threads, then training with all of them at work: alone, where all that
+# threads share is seen, and on two ranks, whose memory between each other it knows nothing of.
+threads_step() {
+    local threads='loader|workers|events|watch|checkpoint|writer|log|progress|samples|signal|stop'
+    mapfile -t programs < <(cd tests && find . -name 'test_*.c' -printf '%f\n' |
+        sed -n -E "s/^(test_[a-z_]*($threads)[a-z_]*)\.c$/\1/p")
+    BUILD_TARGETS="sw2-train sw2-eval ${programs[*]}" build build-threads -DCMAKE_BUILD_TYPE=None \
+        -DCMAKE_C_FLAGS=-O1 -DSW2_SANITIZE=thread -DSW2_TESTS=ON || return 1
+    local work code=0 digests
+    work=$(mktemp -d)
+    local train=(build-threads/sw2-train digits --threads 2 -o train.warmup=0 -o train.steps=12
+        -o train.checkpoint_steps=3)
+    export TSAN_OPTIONS=exitcode=66:ignore_noninstrumented_modules=1
+    {
+        ctest --test-dir build-threads -j "$jobs" --output-on-failure --no-tests=error \
+            -R "^($(IFS='|' && echo "${programs[*]}"))$" &&
+            "${train[@]}" --out "$work/one" >"$work/log" &&
+            build-threads/sw2-eval "$work/one/checkpoints/best.h5" >"$work/eval.log" &&
+            mpirun -q -np 2 "${train[@]}" --out "$work/two" >>"$work/log" &&
+            digests=$(grep -o 'digest [0-9a-f-]*' "$work/log") &&
+            [ "$(sort -u <<<"$digests" | wc -l)" = 1 ]
+    } || {
+        code=1
+        tail -n 60 "$work"/*log
+    }
+    rm -rf "$work"
+    unset TSAN_OPTIONS
+    return $code
+}
+
+# In CI the ranks' agreements and sums, faults between them, signals and the same bits.
+mpich_step() {
+    build build-mpich -DCMAKE_BUILD_TYPE=Release -DSW2_MPI=mpich -DSW2_TESTS=ON || return 1
+    local some=(-R 'mpi_test_.*_np[38]$|^e2e_(group|resume|same_bits)$')
+    [ "$steps" != mpich ] || some=()
+    SW2_TEST_QUICK=$([ "$steps" = mpich ] || echo 1) \
+        ctest --test-dir build-mpich -j "$jobs" --output-on-failure --no-tests=error "${some[@]}" "$@"
+}
+
+for name in $steps; do
+    [ "$name" = tests ] || [ "$name" = "$steps" ] || set -- # ctest's options are for the first
+    step "$name" "${name}_step" "$@"
+done
 if [ ${#failed[@]} -gt 0 ]; then
     echo "FAILED: ${failed[*]}"
     exit 1
 fi
-grep -E '^[0-9]+% tests passed' build/ctest.log | tail -n 1
+case " $steps " in
+    *" tests "*) grep -E '^[0-9]+% tests passed' build/ctest.log | tail -n 1 ;;
+esac
