@@ -95,7 +95,8 @@ mpich_step() {
     local some=(-R 'mpi_test_.*_np[38]$|^e2e_(group|resume|same_bits)$')
     [ "$steps" != mpich ] || some=()
     SW2_TEST_QUICK=$([ "$steps" = mpich ] || echo 1) \
-        ctest --test-dir build-mpich -j "$jobs" --output-on-failure --no-tests=error "${some[@]}" "$@"
+        ctest --test-dir build-mpich -j "$jobs" --output-on-failure --no-tests=error \
+        "${some[@]}" "$@"
 }
 
 for name in $steps; do
