@@ -94,6 +94,8 @@ static const struct layer_case cases[] = {
     {"whiten", "{kernel: 2}", {5, 4, 24}, 2, 1, {{6, 5, 3}}},
     {"whiten", "{kernel: 3, pad: 1, bias: false}", {5, 5, 18}, 2, 1, {{5, 5, 1}}},
     {"whiten", "{kernel: 4}", {1, 6, 16}, 2, 1, {{1, 9, 2}}},
+    {"hog", "{cell: 3, bins: 4}", {1, 2, 16}, 2, 1, {{7, 9, 1}}},
+    {"hog", "{cell: 2, eps: 0.5}", {2, 1, 36}, 2, 1, {{6, 5, 1}}},
     {"scale", "{factor: -0.3}", {3, 5, 7}, 2, 1, {{3, 5, 7}}},
     {"scale", "{factor: 0.125}", {1, 1, 10}, 4, 1, {{1, 1, 10}}},
 };
@@ -196,6 +198,7 @@ static void test_shape_errors(void **state)
         {{"concat", "", {0, 0, 0}, 2, 2, {{4, 6, 3}, {4, 5, 3}}}, "input 2 is 4x5x3"},
         {{"subsample", "{out: 2}", {0, 0, 0}, 2, 1, {{4, 6, 3}}}, "less than the 3 channels"},
         {{"subsample", "{out: 5, before: 3}", {0, 0, 0}, 2, 1, {{4, 6, 3}}}, "before 3 is more"},
+        {{"hog", "{cell: 4}", {0, 0, 0}, 2, 1, {{12, 7, 3}}}, "not two cells of 4"},
         {{"dropout", "{rate: 1}", {0, 0, 0}, 2, 1, {{4, 6, 3}}}, "rate"},
         {{"dropout", "", {0, 0, 0}, 2, 1, {{3000, 3000, 3}}}, "more than"},
         {{"filterbank", "{filters: [sobel_z]}", {0, 0, 0}, 2, 1, {{4, 6, 3}}}, "sobel"},

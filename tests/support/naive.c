@@ -275,6 +275,49 @@ static double scale_element(const struct naive_op *op, size_t n, long p, long q,
     return option(op, "factor", 1) * at(op->x[0], op->xs[0], n, p, q, k);
 }
 
+// The histogram of the cell in row i, column j, orientation b.
+static double hog_cell(const struct naive_op *op, size_t n, long i, long j, size_t b)
+{
+    const long cell = (long)option(op, "cell", 4), bins = (long)option(op, "bins", 9);
+    const struct shape s = op->xs[0];
+    double sum = 0;
+    for (long r = i * cell; r < (i + 1) * cell; r++)
+        for (long q = j * cell; q < (j + 1) * cell; q++) {
+            long up = r > 0 ? r - 1 : 0, down = r + 1 < (long)s.h ? r + 1 : r;
+            long left = q > 0 ? q - 1 : 0, right = q + 1 < (long)s.w ? q + 1 : q;
+            double gx = 0, gy = 0, most = -1;
+            for (size_t c = 0; c < s.c; c++) {
+                double x = at(op->x[0], s, n, r, right, c) - at(op->x[0], s, n, r, left, c);
+                double y = at(op->x[0], s, n, down, q, c) - at(op->x[0], s, n, up, q, c);
+                if (x * x + y * y > most) {
+                    most = x * x + y * y;
+                    gx = x;
+                    gy = y;
+                }
+            }
+            double angle = atan2(gy, gx), pi = acos(-1);
+            angle = angle < 0 ? angle + pi : angle;
+            // How far bin b's middle lies from the angle, in bins, the shorter way round.
+            double far = fabs(angle / pi * (double)bins - ((double)b + 0.5));
+            far = fmin(far, (double)bins - far);
+            sum += far < 1 ? sqrt(most) * (1 - far) : 0;
+        }
+    return sum;
+}
+
+static double hog_element(const struct naive_op *op, size_t n, long p, long q, size_t k)
+{
+    const size_t bins = (size_t)option(op, "bins", 9);
+    const double eps = option(op, "eps", 0.1);
+    double square = eps * eps;
+    for (size_t i = 0; i < 4 * bins; i++) {
+        double u = hog_cell(op, n, p + (long)(i / bins / 2), q + (long)(i / bins % 2), i % bins);
+        square += u * u;
+    }
+    return hog_cell(op, n, p + (long)(k / bins / 2), q + (long)(k / bins % 2), k % bins) /
+           sqrt(square);
+}
+
 static const struct {
     const char *layer;
     element *value; // NULL: batchnorm, which sees all at once
@@ -297,6 +340,7 @@ static const struct {
     {"filterbank", filterbank_element},
     {"whiten", conv_element},
     {"scale", scale_element},
+    {"hog", hog_element},
 };
 
 bool naive_knows(const char *layer)
