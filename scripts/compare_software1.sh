@@ -5,8 +5,8 @@
 # and cifar10; tested on the test set as it is, and translated, rotated, noisy and dimmed.
 # usage: bash scripts/compare_software1.sh OUT [DATA...]
 #   DATA: digits, or NAME=FILE.h5 for fashion and cifar10 (default: digits, and data/fashion.h5 and
-#   data/cifar10.h5 where they are). BUILD=build; LAUNCH="mpirun -np 2" starts the trainer; PYTHON is
-#   one with h5py and numpy (/usr/bin/python3, with Debian's packages).
+#   data/cifar10.h5 where they are). BUILD=build; LAUNCH="mpirun -np 2" starts the trainer; PYTHON
+#   is one with h5py and numpy (/usr/bin/python3, with Debian's packages).
 # Writes OUT/software1.{md,json,svg}; runs lie in OUT/<data>-<features> and are gone on with.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
@@ -57,7 +57,8 @@ recipe_of() {
         esac
         echo "$linear"
     } >"$path"
-    [ "$2" != hog ] || sed -i 's/lr: 0.01, weight_decay: 0.0005/lr: 0.1, weight_decay: 0.0001/' "$path"
+    [ "$2" != hog ] ||
+        sed -i 's/lr: 0.01, weight_decay: 0.0005/lr: 0.1, weight_decay: 0.0001/' "$path"
     echo "$path"
 }
 

@@ -58,13 +58,14 @@ def main():
         for name, pixels in sets.items():
             group = out.create_group(name)
             pixels = numpy.clip(numpy.rint(pixels), 0, 255).astype(numpy.uint8)
-            group.create_dataset("images", data=pixels, chunks=(min(n, 64),) + images.shape[1:])
+            chunks = (min(n, 64),) + images.shape[1:]
+            group.create_dataset("images", data=pixels, chunks=chunks)
             group.create_dataset("labels", data=labels)
             for key in ("classes", "layout"):
                 if key in test.attrs:
                     group.attrs[key] = test.attrs[key]
-        print(f"{target}: {n} rows; shifted by {step} pixels, turned by {DEGREES} degrees, noise of "
-              f"{SIGMA}, dimmed to {DIM}")
+        print(f"{target}: {n} rows; shifted by {step} pixels, turned by {DEGREES} degrees, noise "
+              f"of {SIGMA}, dimmed to {DIM}")
 
 
 main()
