@@ -365,6 +365,14 @@ bool reduce_partials_differ(const struct reduce *reduce, const struct reduce *ot
     return differ;
 }
 
+void reduce_clear(struct reduce *reduce)
+{
+    const struct reduce_plan *plan = &reduce->plan;
+    int n =
+        reduce->is_owned ? plan->n_buffers : reduce_first_vector(plan, plan->rank, plan->workers);
+    memset(vector_at(reduce, 0), 0, (size_t)n * plan->n * sizeof(float));
+}
+
 double reduce_began(const struct reduce *reduce)
 {
     return reduce->began;

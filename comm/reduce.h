@@ -59,6 +59,8 @@ void reduce_help(struct reduce *reduce, int worker);
 // returned from reduce_help) this rank's slices of reduce_sum() are valid.
 void reduce_wait(struct reduce *reduce);
 // laps_now() when the first message of the last step's sum went, for a profile; 0: none did.
+// For tests that wrote where nobody may: between steps of all ranks.
+void reduce_clear(struct reduce *reduce);
 double reduce_began(const struct reduce *reduce);
 // n floats; only this rank's slices hold the sum; may be changed in place until the next
 // reduce_grain.

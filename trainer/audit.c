@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "comm/digest.h"
+#include "comm/events.h"
 #include "comm/fault.h"
 #include "comm/memory.h"
 #include "comm/random.h"
@@ -203,7 +204,7 @@ void audit_watch_push(struct audit_watch *watch, size_t offset)
         return;
     while (watch->next > 0 && list[watch->next - 1].param->offset >= offset) {
         const struct param *param = list[--watch->next].param;
-        size_t at = param->offset, n = span_round(param->count);
+        size_t at = param->offset, n = span_round(param->count); // padding too: it is zero
         fault_point(FAULT_GRADIENT, watch->grads + at, param->count * sizeof(float));
         if (watch->digests)
             watch->digests[watch->next] =
@@ -280,11 +281,24 @@ enum status audit_work(struct audit *a, int worker)
         reduce_help(a->twin, worker);
     struct tree_run part = part_of(a, worker);
     for (int g = part.first; g < part.first + part.count && status == STATUS_OK; g++)
-        if (a->is_chosen[g])
+        if (a->is_chosen[g]) {
+            events_begin(EVENTS_WORK, "grain of another rank", (uint64_t)g + 1);
             status = audit_compute(a, worker, a->loaders[worker], g,
                                    a->others + (size_t)(g - a->run.first) * a->width);
+            events_end();
+        }
     fault_is_check--;
     return status;
+}
+
+void audit_reset(struct audit *a)
+{
+    if (!a)
+        return;
+    a->has_kept = false;
+    if (a->twin)
+        reduce_clear(a->twin);
+    a->finding = (struct audit_finding){AUDIT_NONE, -1, -1};
 }
 
 struct audit_finding audit_finding(const struct audit *a)

@@ -83,6 +83,7 @@ enum status audit_after_update(struct audit *audit, double lr);
 // Where tests flip bits between the sum and the update.
 void audit_faults(const struct session *session);
 
+void audit_reset(struct audit *audit); // nothing is kept, nothing was found: for tests
 struct audit_finding audit_finding(const struct audit *audit);
 
 #endif

@@ -56,7 +56,7 @@ void audit_digest_state(const struct audit *a, float *const *state, uint64_t *di
         for (size_t k = 0; k < u->n_segments; k++) {
             const struct segment *segment = &u->segments[k];
             const float *at = (state ? state[i] : u->state[i]) + segment->local;
-            *digests++ = digest_span(at, segment->offset, segment->count, 0);
+            *digests++ = digest_span(at, segment->offset, span_round(segment->count), 0);
         }
 }
 
@@ -108,7 +108,7 @@ void audit_copy_compare(const struct audit *a, int *tensor, int *state)
     *tensor = *state = -1;
     for (size_t k = 0; k < u->n_segments; k++) {
         const struct segment *segment = &u->segments[k];
-        size_t bytes = segment->count * sizeof(float);
+        size_t bytes = span_round(segment->count) * sizeof(float);
         bool differs =
             memcmp(a->s->params + segment->offset, a->copy.params + segment->offset, bytes) != 0;
         for (int i = 0; i < u->n_states && !differs; i++) {
