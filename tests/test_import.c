@@ -50,7 +50,7 @@ static void put_table(const char *name, size_t first, size_t n, bool is_gz)
         bytes_add(&bytes, line, (size_t)length);
     }
     (is_gz ? put_gz : put_file)(path_in(folder, name), bytes.at, bytes.n);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
 }
 
 // An IDX pair of the same many rows, gzip'ed (read in order) or not (read out of order).
@@ -69,8 +69,8 @@ static void put_idx(const char *prefix, bool is_gz)
     (is_gz ? put_gz : put_file)(path_in(folder, name), images.at, images.n);
     sprintf(name, "%s-labels-idx1-ubyte", prefix);
     (is_gz ? put_gz : put_file)(path_in(folder, name), labels.at, labels.n);
-    bytes_free(&images);
-    bytes_free(&labels);
+    file_bytes_free(&images);
+    file_bytes_free(&labels);
 }
 
 static enum status import_path(const char *name, struct import_config config,

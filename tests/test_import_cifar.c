@@ -47,7 +47,7 @@ static void put_records(const char *name, uint64_t first, uint64_t n, bool is_10
 {
     struct bytes bytes = records(first, n, is_100);
     put_file(path_in(folder, name), bytes.at, bytes.n);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
 }
 
 // Row r of the source holds record first + r: channel k of pixel p is byte k * 1024 + p.
@@ -150,11 +150,11 @@ static void test_bad(void **state)
     put_file(path_in(folder, "label.bin"), bytes.at, bytes.n);
     put_gz(path_in(folder, "packed.bin.gz"), bytes.at, bytes.n);
     put_file(path_in(folder, "empty.bin"), "", 0);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
     bytes = records(0, 130, false); // too many to look at all when the format is told
     bytes.at[3073 * 100] = 10;
     put_file(path_in(folder, "late.bin"), bytes.at, bytes.n);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
     static const struct {
         const char *names[2], *target;
         enum status status;
@@ -201,7 +201,7 @@ static void test_damage(void **state)
         struct bytes bytes = records(0, 2, is_100);
         damage(&bytes, 300, try_damaged, &n_bad);
         assert_true(n_bad > 140); // cuts and gaps at least
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
 }
 

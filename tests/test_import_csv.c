@@ -223,7 +223,7 @@ static void test_many_classes(void **state)
     put_file(path, bytes.at, bytes.n);
     expect_error(source_try("csv", &path, 1, NULL), STATUS_DATA, "more than 65536 different",
                  "classes");
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
     for (int i = 0; i < 1001; i++)
         bytes_add(&bytes, line, (size_t)sprintf(line, "1,%d\n", i));
     put_file(path, bytes.at, bytes.n);
@@ -231,7 +231,7 @@ static void test_many_classes(void **state)
     source_open(&source, "csv", path, IMPORT_TRAIN, NULL);
     assert_int_equal(source.target.type, TARGET_FLOAT); // numbers rather than 1,001 classes
     import_source_close(&source);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
 }
 
 static void test_bad(void **state)
@@ -332,7 +332,7 @@ static void test_damage(void **state)
         }
         damage(&bytes, 500, try_damaged, &n_bad);
         assert_true(n_bad > 100);
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
 }
 

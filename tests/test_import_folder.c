@@ -32,7 +32,7 @@ static int end(void **state)
 static void put_bytes(const char *name, struct bytes bytes)
 {
     put_file(path_in(folder, name), bytes.at, bytes.n);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
 }
 
 // ---- pictures
@@ -46,7 +46,7 @@ static struct image decoded(const char *what, struct bytes bytes)
     assert_int_equal(image.h, h);
     assert_int_equal(image.w, w);
     assert_int_equal(image.c, c);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
     return image;
 }
 
@@ -204,20 +204,20 @@ static void test_bombs(void **state)
     struct image image = {0};
     expect_error(image_decode("b.png", png.at, png.n, &image), STATUS_DATA, "b.png", "png bomb");
     assert_true(image.room < 1 << 20);
-    bytes_free(&png);
+    file_bytes_free(&png);
     struct bytes jpeg = jpeg_bytes(8, 8, 1, false, 0);
     for (size_t i = 0; i + 9 < jpeg.n; i++)
         if (jpeg.at[i] == 0xff && jpeg.at[i + 1] == 0xc0)
             memcpy(jpeg.at + i + 5, "\x75\x30\x75\x30", 4);
     expect_error(image_decode("b.jpg", jpeg.at, jpeg.n, &image), STATUS_DATA,
                  "b.jpg|30000x30000|refused", "jpeg bomb");
-    bytes_free(&jpeg);
+    file_bytes_free(&jpeg);
     // libjpeg makes up what is missing; here it is an error.
     jpeg = jpeg_bytes(60, 60, 3, false, 0);
     memcpy(jpeg.at + jpeg.n * 3 / 4, "\xff\xd9", 2);
     expect_error(image_decode("c.jpg", jpeg.at, jpeg.n * 3 / 4 + 2, &image), STATUS_DATA,
                  "c.jpg|damaged JPEG", "end too early");
-    bytes_free(&jpeg);
+    file_bytes_free(&jpeg);
     image_free(&image);
 }
 
@@ -252,7 +252,7 @@ static void test_damaged_pictures(void **state)
         damage(&bytes, 400, decode_damaged, &n_bad);
         if (n_bad < 130)
             fail_msg("%s: only %zu of 400 damaged files were refused", names[i], n_bad);
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
 }
 
@@ -425,7 +425,7 @@ static void test_bad(void **state)
                  "no picture");
     struct bytes bytes = jpeg_bytes(4, 4, 1, false, 1);
     put_file(path_in(folder, "b/0.png"), bytes.at, bytes.n - 30);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
     expect_error(source_try("folder", &path, 1, NULL), STATUS_DATA, "b/0.png|damaged JPEG",
                  "truncated");
     const char *missing = path_in(folder, "nothing");

@@ -32,8 +32,8 @@ static void put_pair(const char *prefix, uint32_t n, uint32_t h, uint32_t w, boo
     put(path_in(folder, name), images.at, images.n);
     snprintf(name, sizeof name, "%s-labels-idx1-ubyte%s", prefix, is_gz ? ".gz" : "");
     put(path_in(folder, name), labels.at, labels.n);
-    bytes_free(&images);
-    bytes_free(&labels);
+    file_bytes_free(&images);
+    file_bytes_free(&labels);
 }
 
 static void check_pixels(struct import_source *source, size_t h, size_t w)
@@ -154,7 +154,7 @@ static void test_types(void **state)
             fail_msg("type %02x: %g, expected %g", cases[i].type, (double)value,
                      (double)cases[i].value);
         import_source_close(&source);
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
 }
 
@@ -176,7 +176,7 @@ static void test_four_dimensions(void **state)
     for (size_t i = 0; i < 24; i++)
         assert_int_equal(row[i], 24 + i);
     import_source_close(&source);
-    bytes_free(&bytes);
+    file_bytes_free(&bytes);
 }
 
 // What is wrong with the images or labels file, and what the message must say.
@@ -215,7 +215,7 @@ static void test_bad(void **state)
         put_file(cases[i].is_labels ? labels : images, bytes.at, bytes.n);
         expect_error(source_try("idx", &images, 1, NULL), STATUS_DATA, cases[i].message,
                      cases[i].what);
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
     const char *missing = path_in(folder, "nothing-images-idx3-ubyte");
     expect_error(source_try("idx", &missing, 1, NULL), STATUS_DATA, "nothing-images|No such file",
@@ -249,7 +249,7 @@ static void test_bad_gzip(void **state)
     put_pair("x", 300, 9, 9, true);
     put_gz(path_in(folder, "x-labels-idx1-ubyte.gz"), longer.at, longer.n);
     expect_error(source_try("idx", &path, 1, NULL), STATUS_DATA, "x-labels|more bytes", "labels");
-    bytes_free(&longer);
+    file_bytes_free(&longer);
     put_pair("x", 300, 9, 9, true);
     const char *labels = path_in(folder, "x-labels-idx1-ubyte.gz");
     file = fopen(labels, "rb");
@@ -298,7 +298,7 @@ static void test_damage(void **state)
         fclose(file);
         damage(&bytes, 400, try_damaged, &damaged);
         assert_true(damaged.n_bad > 200); // cuts and gaps at least
-        bytes_free(&bytes);
+        file_bytes_free(&bytes);
     }
 }
 

@@ -33,7 +33,7 @@ void bytes_add_be(struct bytes *bytes, uint64_t value, size_t width)
     }
 }
 
-void bytes_free(struct bytes *bytes)
+void file_bytes_free(struct bytes *bytes)
 {
     free(bytes->at);
     *bytes = (struct bytes){0};

@@ -13,7 +13,7 @@ struct bytes {
 };
 void bytes_add(struct bytes *bytes, const void *from, size_t n);
 void bytes_add_be(struct bytes *bytes, uint64_t value, size_t width); // big-endian
-void bytes_free(struct bytes *bytes);
+void file_bytes_free(struct bytes *bytes);
 
 // "folder/name", valid until eight further calls.
 const char *path_in(const char *folder, const char *name);
