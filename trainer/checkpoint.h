@@ -39,7 +39,8 @@ struct checkpoint_meta {
     bool has_best;
     double best; // best metric so far, and after which epoch
     uint64_t best_epoch;
-    struct update_digest digest; // set by save; compared after load
+    uint64_t skipped, skipped_in_row; // steps that were not finite; not in files where both are 0
+    struct update_digest digest;      // set by save; compared after load
 };
 
 // Makes the folder if it is not there and removes temporary files that a killed run left in it

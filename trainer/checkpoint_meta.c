@@ -7,7 +7,8 @@
 #include "comm/memory.h"
 #include "trainer/checkpoint_private.h"
 
-enum field_kind { FIELD_TEXT, FIELD_U64, FIELD_F64, FIELD_BOOL };
+// COUNT: a U64 that is left out where it is 0, as in files of older versions.
+enum field_kind { FIELD_TEXT, FIELD_U64, FIELD_F64, FIELD_BOOL, FIELD_COUNT };
 
 struct field {
     const char *name; // of the attribute
@@ -39,10 +40,18 @@ static const struct field fields[] = {
     FIELD("has_best", FIELD_BOOL, has_best),
     FIELD("best", FIELD_F64, best),
     FIELD("best_epoch", FIELD_U64, best_epoch),
+    FIELD("skipped", FIELD_COUNT, skipped),
+    FIELD("skipped_in_row", FIELD_COUNT, skipped_in_row),
     FIELD("digest_params", FIELD_U64, digest.params),
     FIELD("digest_state", FIELD_U64, digest.state),
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
+
+static bool is_absent(const struct checkpoint_meta *meta, const struct field *field)
+{
+    return field->kind == FIELD_COUNT &&
+           *(const uint64_t *)((const char *)meta + field->offset) == 0;
+}
 
 static const char **text_of(const struct checkpoint_meta *meta, const struct field *field)
 {
@@ -54,10 +63,13 @@ static enum status field_write(struct h5 *file, const struct checkpoint_meta *me
 {
     const void *at = (const char *)meta + field->offset;
     uint8_t flag = 0;
+    if (is_absent(meta, field))
+        return STATUS_OK;
     switch (field->kind) {
     case FIELD_TEXT:
         return h5_attr_write_text(file, "/", field->name, *text_of(meta, field));
     case FIELD_U64:
+    case FIELD_COUNT:
         return h5_attr_write(file, "/", field->name, H5_U64, 1, at);
     case FIELD_F64:
         return h5_attr_write(file, "/", field->name, H5_F64, 1, at);
@@ -74,12 +86,15 @@ static enum status field_read(struct h5 *file, struct checkpoint_meta *meta,
     void *at = (char *)meta + field->offset;
     char *text = NULL;
     uint8_t flag = 0;
+    if (field->kind == FIELD_COUNT && !h5_attr_exists(file, "/", field->name))
+        return STATUS_OK;
     switch (field->kind) {
     case FIELD_TEXT:
         TRY(h5_attr_read_text(file, "/", field->name, &text));
         *text_of(meta, field) = text;
         return STATUS_OK;
     case FIELD_U64:
+    case FIELD_COUNT:
         return h5_attr_read(file, "/", field->name, H5_U64, 1, at);
     case FIELD_F64:
         return h5_attr_read(file, "/", field->name, H5_F64, 1, at);
@@ -206,6 +221,8 @@ enum status contents_digest(struct contents *contents, const struct checkpoint_m
         digest_add_text(digest, contents->entry[i].hex);
     for (size_t i = 0; i < FIELDS; i++) {
         const char *at = (const char *)meta + fields[i].offset;
+        if (is_absent(meta, &fields[i]))
+            continue;
         digest_add_text(digest, fields[i].name);
         if (fields[i].kind == FIELD_TEXT)
             digest_add_text(digest, *text_of(meta, &fields[i]));

@@ -85,9 +85,9 @@ static enum status step_do(struct loop *l, bool *save_due)
     *save_due = news.save_due;
     if (!l->signal)
         l->signal = news.signal;
-    for (int m = 0; m < l->n_metrics; m++)
+    for (int m = 0; m < l->n_metrics && !news.is_skipped; m++)
         l->sums[m] += news.sums[m];
-    l->samples += (double)l->s->order.batch;
+    l->samples += news.is_skipped ? 0 : (double)l->s->order.batch;
     l->global++;
     l->step++;
     l->epoch_steps++;
@@ -112,6 +112,7 @@ static struct run_record record_make(const struct loop *l, const double *train)
         .train = train,
         .images_per_s = took > 0 ? (double)l->epoch_steps * (double)l->s->order.batch / took : 0,
         .waited_s = loader_waited(l->s->loader) - l->epoch_waited,
+        .skipped = l->one.skipped,
     };
 }
 
@@ -153,6 +154,8 @@ static struct checkpoint_meta meta_make(const struct loop *l)
         .has_best = l->best.is_there,
         .best = l->best.value,
         .best_epoch = l->best.epoch,
+        .skipped = l->one.skipped,
+        .skipped_in_row = l->one.skipped_in_row,
     };
     session_describe(s, &meta);
     meta.metrics[0] = l->samples;
@@ -306,19 +309,9 @@ static enum status show_averaged(struct loop *l)
 static void summary_show(const struct loop *l)
 {
     const struct loss_ops *ops = model_loss(l->s->model)->ops;
-    char took[64];
-    progress_time_text(group_time() - l->start, took, sizeof took);
-    const struct loss_metric *metric = &ops->metrics[ops->n_metrics > 1];
-    if (l->best.is_there)
-        log_line(metric->is_percent
-                     ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
-                       "%s (best.h5, and the newest)"
-                     : "done in %s: best test %s %.6f after epoch %llu; weights in "
-                       "%s (best.h5, and the newest)",
-                 took, metric->name, l->best.value * (metric->is_percent ? 100 : 1),
-                 (unsigned long long)l->best.epoch, l->config->folder->checkpoints);
-    else
-        log_line("done in %s; weights in %s", took, l->config->folder->checkpoints);
+    progress_summary(&ops->metrics[ops->n_metrics > 1], group_time() - l->start,
+                     l->best.is_there ? l->best.epoch : 0, l->best.value,
+                     l->config->folder->checkpoints, l->one.skipped);
 }
 
 static enum status train(struct loop *l)
@@ -390,6 +383,8 @@ static enum status resume(struct loop *l)
         l->step = meta->next_step;
         l->global = l->saved_at = meta->global_step;
         l->best = (struct best){meta->has_best, meta->best, meta->best_epoch};
+        l->one.skipped = meta->skipped;
+        l->one.skipped_in_row = meta->skipped_in_row;
         if (meta->n_metrics == (size_t)l->n_metrics + 1) {
             l->samples = meta->metrics[0];
             memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);

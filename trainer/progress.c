@@ -263,3 +263,23 @@ void progress_note(const struct progress *progress, const char *text)
     if (progress->is_terminal)
         log_transient(text);
 }
+
+void progress_summary(const struct loss_metric *metric, double seconds, uint64_t best_epoch,
+                      double best, const char *folder, uint64_t skipped)
+{
+    char took[64];
+    progress_time_text(seconds, took, sizeof took);
+    if (skipped > 0)
+        log_warn("%llu step%s left out, because loss or gradient were not finite",
+                 (unsigned long long)skipped, skipped > 1 ? "s were" : " was");
+    if (best_epoch > 0)
+        log_line(metric->is_percent
+                     ? "done in %s: best test %s %.2f %% after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)"
+                     : "done in %s: best test %s %.6f after epoch %llu; weights in "
+                       "%s (best.h5, and the newest)",
+                 took, metric->name, best * (metric->is_percent ? 100 : 1),
+                 (unsigned long long)best_epoch, folder);
+    else
+        log_line("done in %s; weights in %s", took, folder);
+}

@@ -38,6 +38,11 @@ void progress_epoch(struct progress *progress, const struct run_record *record, 
 // A transient text ("evaluating", "saving"), terminal only; "" clears.
 void progress_note(const struct progress *progress, const char *text);
 
+// The last line of a run that took so many seconds. metric: that decides which epoch is best;
+// best_epoch 0: none was tested. skipped: steps that were not finite.
+void progress_summary(const struct loss_metric *metric, double seconds, uint64_t best_epoch,
+                      double best, const char *folder, uint64_t skipped);
+
 // The texts, for tests and for other long work (sw2-data). width: columns of the terminal.
 void progress_bar_text(const struct progress *progress, const struct run_record *record, double now,
                        size_t width, char *out, size_t bytes);

@@ -344,6 +344,8 @@ static enum status write_jsonl(struct run_log *log, const struct run_record *rec
     line_number(&line, thousandths(record->images_per_s), "null");
     line_add(&line, ",\"waited_s\":");
     line_number(&line, thousandths(record->waited_s), "null");
+    if (record->skipped > 0)
+        line_add(&line, ",\"skipped\":%llu", (unsigned long long)record->skipped);
     if (record->digest)
         line_add(&line, ",\"digest\":\"%s\"", record->digest);
     line_add(&line, "}\n");

@@ -22,6 +22,7 @@ struct run_record {
     const double *test;  // (n_metrics) NULL: not evaluated
     double images_per_s; // of the training steps since the epoch's start
     double waited_s;     // for data, in this epoch
+    uint64_t skipped;    // steps of the whole run that were not finite; shown where above 0
     const char *digest;  // of the weights, hex; NULL: not taken
 };
 

@@ -7,9 +7,13 @@
 
 #include "comm/events.h"
 #include "comm/fault.h"
+#include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "trainer/not_finite.h"
 #include "trainer/signals.h"
+
+#define SKIPS_TOLD 10 // warnings of one process
 
 // What a rank tells all others, before its grains' metrics.
 struct step_note {
@@ -203,12 +207,47 @@ static enum status step_agree(struct step *step, enum status mine, struct step_n
         metric_collect(step, m);
         news->sums[m] = tree_sum(step->per_grain, s->order.grains);
         CHECK(m > 0 || isfinite(news->sums[m]), STATUS_NOT_FINITE,
-              "the loss is %s in step %llu (epoch %llu, step %llu of it): lower train.lr, "
-              "or set train.clip_norm",
+              "the loss is %s in step %llu (epoch %llu, step %llu of it)",
               isnan(news->sums[m]) ? "NaN" : "infinite", (unsigned long long)step->global + 1,
               (unsigned long long)step->epoch + 1, (unsigned long long)step->at + 1);
     }
     return STATUS_OK;
+}
+
+// Loss or gradient are not finite on all ranks alike, and nothing is changed yet: stops, or skips
+// the step. The first time it is found out why.
+static enum status step_leave(struct step *step, struct step_news *news)
+{
+    bool skips = step->s->recipe->train.not_finite == TRAIN_NOT_FINITE_SKIP;
+    bool is_over = !skips || step->skipped_in_row >= STEP_SKIPS_MAX;
+    if (is_over || step->skips_told == 0)
+        not_finite_explain(step->s, step->epoch, step->at);
+    if (is_over && skips)
+        error_add(STATUS_NOT_FINITE, "and the %llu steps before were skipped, too",
+                  (unsigned long long)step->skipped_in_row);
+    if (is_over)
+        return error_add(STATUS_NOT_FINITE,
+                         "lower train.lr, lengthen train.warmup or set "
+                         "train.clip_norm%s",
+                         skips ? "" : "; train.not_finite=skip leaves such steps out");
+    if (step->skips_told++ < SKIPS_TOLD)
+        log_warn("%s; the step is skipped%s", error_text(),
+                 step->skips_told == SKIPS_TOLD ? ", and from here on such steps are only counted"
+                                                : "");
+    step->skipped++;
+    step->skipped_in_row++;
+    news->is_skipped = true;
+    return STATUS_OK;
+}
+
+static enum status step_update(struct step *step)
+{
+    struct session *s = step->s;
+    events_turn(EVENTS_WORK, "update of step", step->global + 1);
+    double lr = schedule_lr(&s->schedule, step->global);
+    TRY(update_step(s->update, s->params, lr, step->global));
+    step->skipped_in_row = 0;
+    return audit_after_update(step->audit, lr);
 }
 
 enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t global,
@@ -225,13 +264,13 @@ enum status step_run(struct step *step, uint64_t epoch, uint64_t at, uint64_t gl
     audit_faults(s);
     if (status == STATUS_OK || status == STATUS_NOT_FINITE) // that may be wrong arithmetic
         TRY(audit_before_update(step->audit));
-    TRY(status);
     profile_mark(s->profile, PROFILE_AGREE);
     rehearsal_go_on();
-    events_turn(EVENTS_WORK, "update of step", global + 1);
-    double lr = schedule_lr(&s->schedule, global);
-    TRY(update_step(s->update, s->params, lr, global));
-    TRY(audit_after_update(step->audit, lr));
+    if (status == STATUS_OK)
+        status = step_update(step);
+    if (status == STATUS_NOT_FINITE)
+        status = step_leave(step, news);
+    TRY(status);
     rehearsal_updated();
     rehearsal_play_update(update_share(s->update));
     profile_step_end(s->profile);

@@ -72,6 +72,8 @@ const struct option train_options[] = {
      "layers whose parameters and statistics stay: names, patterns, or features, head"},
     {"lr_scale", OPTION_STRINGS, AT(tuning.lr_scale), "[]", 0, 0, NULL,
      "factors of the learning rate by layer, as features=0.1 or conv*=0.5; the last that fits"},
+    {"not_finite", OPTION_CHOICE, AT(not_finite), "stop", 0, 0, "stop|skip",
+     "a step whose loss or gradient is NaN or infinite: end the run, or leave the step out"},
     {"winograd", OPTION_CHOICE, AT(winograd), "auto", 0, 0, "auto|off",
      "fast 3 x 3 convolutions (minimal filtering) where a fixed rule says they pay"},
     {"precision", OPTION_CHOICE, AT(precision), "fp32", 0, 0, "fp32|bf16",

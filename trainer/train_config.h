@@ -38,6 +38,7 @@ struct train_config {
     const char *init_from;           // checkpoint to take the first weights from; "": none
     struct option_strings init_skip; // layers that it does not give (patterns)
     struct model_tuning tuning;
+    int not_finite; // enum train_not_finite
 
     int winograd;  // enum train_winograd
     int precision; // enum train_precision
@@ -56,6 +57,7 @@ struct train_config {
     int64_t log_every; // steps; 0: by time
 };
 
+enum train_not_finite { TRAIN_NOT_FINITE_STOP, TRAIN_NOT_FINITE_SKIP };
 enum train_winograd { TRAIN_WINOGRAD_AUTO, TRAIN_WINOGRAD_OFF };
 enum train_precision { TRAIN_PRECISION_FP32, TRAIN_PRECISION_BF16 };
 enum train_recompute { TRAIN_RECOMPUTE_OFF, TRAIN_RECOMPUTE_ON };

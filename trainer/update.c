@@ -317,11 +317,9 @@ static enum status norm_check(struct update *u, uint64_t step)
 {
     double total = 0;
     for (size_t t = 0; t < u->n_list; t++) {
-        CHECK(isfinite(u->g_sum[t]), STATUS_NOT_FINITE,
-              "step %llu: the %s of '%s' is not finite; a smaller lr, a longer warmup or "
-              "clip_norm may help",
-              (unsigned long long)step, is_trained(u, &u->list[t], step) ? "gradient" : "statistic",
-              u->list[t].name);
+        CHECK(isfinite(u->g_sum[t]), STATUS_NOT_FINITE, "the %s of '%s' is not finite in step %llu",
+              is_trained(u, &u->list[t], step) ? "gradient" : "statistic", u->list[t].name,
+              (unsigned long long)step + 1);
         if (is_trained(u, &u->list[t], step))
             total += u->g_sum[t];
     }
