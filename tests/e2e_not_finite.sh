@@ -37,7 +37,7 @@ train: {batch: 32, grains: 4, epochs: 4, lr: 0.05, log_every: 1, checkpoint_step
 END
 sed 's/good.h5/bad.h5/' small.yaml >bad.yaml
 
-# ends CODE RANKS command...: one message, the same at any number of ranks but for who has the grain.
+# ends CODE RANKS command...: one message, the same at any number of ranks but for the rank named.
 ends() {
     local expected=$1 ranks=$2 code=0
     shift 2
