@@ -116,6 +116,8 @@ static void relu_fuse(struct graph *graph, size_t i)
     int root = graph_root(graph, x)->root;
     if (x == 0 || root != x || readers_count(graph, root) != 1)
         return;
+    if (graph->kept == (int)i || graph->kept == x - 1)
+        return;
     struct layer *producer = &graph->layers[x - 1];
     if (graph->is_skipped[x - 1] || producer->relu || !producer->ops->fuses_relu ||
         !producer->ops->fuses_relu(producer))
@@ -134,7 +136,7 @@ static void norm_defer(struct graph *graph, size_t adder)
         int root = graph_x_root(graph, adder, k);
         struct layer *norm = root > 0 ? &graph->layers[root - 1] : NULL;
         if (!norm || norm->ops != layer_ops_find("batchnorm") || norm->relu ||
-            readers_count(graph, root) != 1)
+            readers_count(graph, root) != 1 || graph_is_kept(graph, root))
             continue;
         norm->is_deferred = true;
         add->norm[k] = norm;
@@ -146,7 +148,8 @@ static void pool_source(struct graph *graph, size_t pool)
 {
     int root = graph_x_root(graph, pool, 0), y = (int)pool + 1;
     struct layer *source = root > 0 ? &graph->layers[root - 1] : NULL;
-    if (!source || !source->ops->marks_laps || !source->relu || readers_count(graph, root) != 1)
+    if (!source || !source->ops->marks_laps || !source->relu || readers_count(graph, root) != 1 ||
+        graph_is_kept(graph, y))
         return;
     for (size_t i = pool + 1; i < graph->network.n; i++)
         for (int k = 0; k < graph->layers[i].n_x; k++)
@@ -222,6 +225,7 @@ enum status graph_init(struct graph *graph, const struct model_config *config)
     TRY(network_read(&graph->network, config->yaml, config->features, config->head));
     TRY(graph_shape(graph, config));
     TRY(graph_tune(graph, config));
+    TRY(graph_keep(graph, config->keep));
     graph_share(graph);
     TRY(graph_gradients(graph, config->input_gradient));
     TRY(graph_schedule(graph, config->mode.recompute));

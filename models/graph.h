@@ -45,6 +45,7 @@ struct graph {
     struct arena_item *values; // (network.n + 1), of roots: lifetimes and places
     struct arena_item *slopes; // (n_buffers): of gradients of activations
     size_t grain;
+    int kept; // layer whose y and dy stay whole until backward is over; -1: none
     float *activations, *gradients, *keep; // owned
     size_t activation_floats, gradient_floats, keep_floats;
     float *work; // within keep
@@ -55,6 +56,7 @@ void graph_free(struct graph *graph);
 // Stages of graph_init, in graph.c, graph_memory.c, graph_schedule.c and
 // graph_recompute.c.
 enum status graph_shape(struct graph *graph, const struct model_config *config);
+enum status graph_keep(struct graph *graph, const char *name); // sets kept; see model_config.keep
 void graph_share(struct graph *graph); // fuses ReLU and norms, aliases flatten, collects halos
 enum status graph_gradients(struct graph *graph, bool input_gradient); // buffers and dx_beta
 enum status graph_schedule(struct graph *graph, bool recompute);       // steps and lifetimes
@@ -77,6 +79,11 @@ static inline struct graph_tensor *graph_root(const struct graph *graph, int ten
     while (graph->tensors[tensor].root != tensor)
         tensor = graph->tensors[tensor].root;
     return &graph->tensors[tensor];
+}
+// Is the root's memory that of the kept layer's values and gradient?
+static inline bool graph_is_kept(const struct graph *graph, int root)
+{
+    return graph->kept >= 0 && graph_root(graph, graph->kept + 1)->root == root;
 }
 int graph_x_value(const struct graph *graph, size_t layer, int k); // root whose values x[k] sees
 static inline int graph_x_root(const struct graph *graph, size_t layer, int k)

@@ -86,7 +86,8 @@ static bool add_can_share(const struct graph *graph, size_t adder, int k)
     const struct layer *layer = &graph->layers[adder];
     int root = graph_x_root(graph, adder, k);
     struct tensor view = gradient_view(graph, root), own = gradient_view(graph, (int)adder + 1);
-    if (root == 0 || strcmp(layer->ops->name, "add") != 0 || !view_same(&view, &own))
+    if (root == 0 || strcmp(layer->ops->name, "add") != 0 || !view_same(&view, &own) ||
+        graph_is_kept(graph, root) || graph_is_kept(graph, (int)adder + 1))
         return false;
     for (int other = 0; other < layer->n_x; other++) {
         int peer = graph_x_root(graph, adder, other);

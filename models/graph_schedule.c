@@ -99,6 +99,8 @@ static void values_trace(struct graph *graph, bool *is_read)
     }
     // The loss reads the output, and so may the caller, after all.
     arena_use(&graph->values[graph_root(graph, (int)n)->root], n + 1 + graph->n_steps);
+    if (graph->kept >= 0)
+        arena_use(&graph->values[graph_root(graph, graph->kept + 1)->root], n + 1 + graph->n_steps);
 }
 
 static enum status steps_place(struct graph *graph, const size_t *cuts, size_t n, bool *marks)
@@ -148,6 +150,8 @@ static enum status slopes_place(struct graph *graph)
         arena_use(output, end);
     if (graph->tensors[0].gradient >= 0) // for the caller
         arena_use(&graph->slopes[graph->tensors[0].gradient], end);
+    if (graph->kept >= 0 && graph_root(graph, graph->kept + 1)->gradient >= 0)
+        arena_use(&graph->slopes[graph_root(graph, graph->kept + 1)->gradient], end);
     return arena_place(graph->slopes, graph->n_buffers, &graph->gradient_floats);
 }
 

@@ -72,7 +72,7 @@ struct pass {
     bool is_again;       // forward of the same samples once more (recompute): keep still holds what
                          // the first one drew and measured
     const float *params; // flat vector
-    float *grads;        // flat vector of this grain; NULL outside training
+    float *grads;        // flat vector of this grain; NULL: backward computes dx alone
     uint64_t seed; // random numbers: (seed, RANDOM_DROPOUT, epoch, row, layer << 20 | element / 4)
     uint32_t epoch;
     const uint64_t *row; // (n) row numbers in the data set

@@ -204,6 +204,11 @@ const struct network *model_network(const struct model *model)
     return &model->graph.network;
 }
 
+const struct layer *model_kept(const struct model *model)
+{
+    return model->graph.kept >= 0 ? &model->graph.layers[model->graph.kept] : NULL;
+}
+
 const struct loss *model_loss(const struct model *model)
 {
     return &model->loss;
@@ -389,12 +394,21 @@ void model_loss_eval(struct model *model, const struct pass *pass, const void *t
     laps_mark(pass->laps, model_slot(model, MODEL_LOSS));
 }
 
+void model_seed_backward(struct model *model, const struct pass *pass, const float *dy)
+{
+    const struct layer *last = &model->graph.layers[model->graph.network.n - 1];
+    struct tensor from = tensor_of(pass->n, tensor_shape(&last->y), 0, 0);
+    from.at = (float *)(uintptr_t)dy; // rows_copy only reads it
+    rows_copy(&from, &last->dy, pass->n);
+}
+
 void model_backward(struct model *model, const struct pass *pass,
                     void (*hook)(void *context, size_t offset), void *context)
 {
     struct graph *graph = &model->graph;
     struct pass again = *pass;
     again.is_again = true;
+    ASSERT(pass->grads || (!pass->is_training && !hook)); // batch statistics need sums
     for (size_t k = 0; k < graph->n_steps; k++) {
         const size_t i = graph->steps[k].layer;
         const struct layer *layer = &graph->layers[i];

@@ -34,7 +34,14 @@ struct model_config {
     size_t grain;                      // samples of one grain
     bool is_plan;                      // sizes only: no memory is bound, nothing can run
     bool input_gradient;               // compute d(loss)/d(input) too (tests, explanations)
+    // A layer's name, or MODEL_KEEP_AUTO: its y, and with input_gradient its dy, hold what the
+    // layer gave and the gradient with respect to it until backward is over: nothing is fused into
+    // it or laid over it. NULL: none. STATUS_USAGE: unknown.
+    const char *keep;
 };
+// The block of the last convolution with positions: the last layer of the same height and width,
+// pools excepted. None where there is no such convolution.
+#define MODEL_KEEP_AUTO "auto"
 
 struct model;
 
@@ -53,6 +60,7 @@ struct shape model_input_shape(const struct model *model);
 // Which layer reads which: nodes as the layers above, implied flattens included. Borrowed.
 struct network;
 const struct network *model_network(const struct model *model);
+const struct layer *model_kept(const struct model *model); // config.keep's; NULL: none
 const struct loss *model_loss(const struct model *model);
 // Memory by kind, bytes: activations, gradients of activations, work and packed weights.
 struct model_memory {
@@ -86,8 +94,11 @@ void model_forward(struct model *model, const struct pass *pass, const float *x)
 // sample's loss weighted by scale (1 / global batch for a mean).
 void model_loss_eval(struct model *model, const struct pass *pass, const void *target,
                      bool is_gradient, float scale, double metrics[LOSS_METRICS_MAX]);
-// Writes all gradients of pass->grads; after each layer calls hook(context, offset): [offset,
-// previous) is final; the last call has offset 0. hook may be NULL.
+// Instead of a loss: the gradient of some score with respect to the output, dy (n, outputs) dense.
+void model_seed_backward(struct model *model, const struct pass *pass, const float *dy);
+// Writes all gradients of pass->grads (NULL: those of activations alone, without a hook); after
+// each layer calls hook(context, offset): [offset, previous) is final; the last call has offset 0.
+// hook may be NULL.
 void model_backward(struct model *model, const struct pass *pass,
                     void (*hook)(void *context, size_t offset), void *context);
 const struct tensor *model_output(const struct model *model); // logits of the last forward, dense

@@ -72,9 +72,9 @@ static void plain_backward(struct layer *layer, const struct pass *pass)
             rows_accumulate(&layer->dy, &dx[i], pass->n, layer->dx_beta[i]);
 }
 
-static bool wants_sums(const struct layer *layer, int k)
+static bool wants_sums(const struct layer *layer, const struct pass *pass, int k)
 {
-    return layer->norm[k] && !layer->norm[k]->is_frozen;
+    return pass->grads && layer->norm[k] && !layer->norm[k]->is_frozen;
 }
 
 // The sums of the norms that this layer applied. Where both gradients are dy itself, the first pass
@@ -83,11 +83,12 @@ static void add_backward(struct layer *layer, const struct pass *pass)
 {
     const struct tensor *dx = layer->dx, *dy = &layer->dy;
     bool is_shared = layer->n_x == 2 && dx[0].at == dy->at && (!dx[1].at || dx[1].at == dy->at);
-    bool is_masked = !layer->relu || !is_shared || !(wants_sums(layer, 0) || wants_sums(layer, 1));
+    bool is_masked =
+        !layer->relu || !is_shared || !(wants_sums(layer, pass, 0) || wants_sums(layer, pass, 1));
     if (is_masked)
         plain_backward(layer, pass);
     for (int k = 0; k < layer->n_x; k++) {
-        if (!wants_sums(layer, k))
+        if (!wants_sums(layer, pass, k))
             continue;
         struct batchnorm_terms t = batchnorm_terms(layer->norm[k], pass);
         if (is_masked)

@@ -128,7 +128,7 @@ static void constant_backward(struct layer *layer, const struct pass *pass)
 
 static void batchnorm_backward(struct layer *layer, const struct pass *pass)
 {
-    if (layer->is_frozen) {
+    if (layer->is_frozen || !pass->grads) {
         constant_backward(layer, pass);
         return;
     }

@@ -69,11 +69,11 @@ void convolve_backward(struct layer *layer, const struct pass *pass)
 {
     if (layer->relu && !layer->is_pooled)
         rows_relu_mask(&layer->y, &layer->dy, pass->n);
-    if (layer->n_params > 1 && !layer->is_pooled && !layer->is_frozen)
+    if (layer->n_params > 1 && !layer->is_pooled && !layer->is_frozen && pass->grads)
         rows_channel_sum(&layer->dy, pass->n, layer_grad(layer, pass, 1));
     if ((layer->relu || layer->n_params > 1) && !layer->is_pooled)
         layer_lap(layer, pass, PART_FUSED);
-    if (layer->param[0].kind != PARAM_FROZEN) {
+    if (layer->param[0].kind != PARAM_FROZEN && pass->grads) {
         conv_backward_weights(layer->self, pass->n, layer_grad(layer, pass, 0));
         layer_lap(layer, pass, PART_WEIGHTS);
     }

@@ -21,7 +21,7 @@ static void source_backward(const struct layer *layer, const struct pass *pass)
 {
     const struct layer *source = layer->source;
     rows_relu_mask(&layer->y, &layer->dy, pass->n);
-    if (source->n_params > 1 && !source->is_frozen)
+    if (source->n_params > 1 && !source->is_frozen && pass->grads)
         rows_channel_sum(&layer->dy, pass->n, layer_grad(source, pass, 1));
 }
 
