@@ -16,7 +16,8 @@ enum random_purpose {
     RANDOM_DROPOUT = 5,  // index: row of the data set, sub: layer << 20 | element / 4
     RANDOM_IMPORT = 6,   // shuffle and split at import
     RANDOM_GENERATE = 7, // generated data
-    RANDOM_AUDIT = 8     // index: step, sub: grain; which ones are computed twice
+    RANDOM_AUDIT = 8,    // index: step, sub: grain; which ones are computed twice
+    RANDOM_EXPLAIN = 9   // epoch: enum explain_draw, sub: number of the draw (trainer/explain.h)
 };
 
 struct random_key {

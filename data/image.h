@@ -41,6 +41,9 @@ enum status image_set_channels(struct image *image, const char *name, size_t c);
 // As PNG (sRGB, 8 bits) into *bytes, owned by the caller (free). STATUS_ERROR: memory; a number of
 // channels other than 1 and 3.
 enum status image_png_encode(const struct image *image, uint8_t **bytes, size_t *n);
+// The same bytes to a temporary name in the same folder, which is then renamed. STATUS_ERROR naming
+// the path.
+enum status image_write_png(const char *path, const struct image *image);
 
 // One plan for many pictures of the same size: separable, 22-bit fixed point, so that the result
 // is the same on every machine. Bilinear; when it shrinks, the triangle is as wide as a target

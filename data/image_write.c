@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Pixels to PNG bytes, for pictures that programs make.
+#include <errno.h>
 #include <png.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/memory.h"
 #include "data/image.h"
@@ -30,4 +33,35 @@ enum status image_png_encode(const struct image *image, uint8_t **bytes, size_t 
     }
     *n = need;
     return STATUS_OK;
+}
+
+static enum status bytes_write(const char *path, const char *fresh, const uint8_t *bytes, size_t n)
+{
+    FILE *file = fopen(fresh, "wbe");
+    CHECK(file, STATUS_ERROR, "cannot write '%s': %s", path, strerror(errno));
+    bool is_good = fwrite(bytes, 1, n, file) == n;
+    is_good = fclose(file) == 0 && is_good && rename(fresh, path) == 0;
+    int why = errno;
+    if (!is_good)
+        unlink(fresh);
+    CHECK(is_good, STATUS_ERROR, "cannot write '%s': %s", path, strerror(why));
+    return STATUS_OK;
+}
+
+enum status image_write_png(const char *path, const struct image *image)
+{
+    uint8_t *bytes;
+    size_t n;
+    char *fresh;
+    TRY(image_png_encode(image, &bytes, &n));
+    if (asprintf(&fresh, "%s.tmp.%ld", path, (long)getpid()) < 0)
+        fresh = NULL;
+    enum status status = STATUS_ERROR;
+    if (fresh)
+        status = bytes_write(path, fresh, bytes, n);
+    else
+        error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory: name of '%s'", path);
+    free(fresh);
+    free(bytes);
+    return status;
 }

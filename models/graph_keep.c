@@ -45,9 +45,9 @@ static enum status unknown(const struct graph *graph, const char *name)
         known[i] = graph->layers[i].name;
     const char *nearest = names_nearest(name, known, n);
     enum status status = error_set(
-        STATUS_USAGE, __FILE__, __LINE__, "unknown layer '%s'%s%s%s: the network has", name,
-        nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-    for (size_t i = 0; i < n && i < 40; i++)
+        STATUS_USAGE, __FILE__, __LINE__, "unknown layer '%s'%s%s%s; the network has %s", name,
+        nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "", known[0]);
+    for (size_t i = 1; i < n && i < 40; i++)
         error_add(status, "%s", known[i]);
     if (n > 40)
         error_add(status, "...");

@@ -44,6 +44,7 @@ static enum status model_make(struct trained *t, const struct trained_config *co
         .mode = train_config_mode_inference(&t->recipe.train),
         .grain = config->chunk,
         .input_gradient = config->input_gradient,
+        .keep = config->keep,
     };
     TRY(model_init(&t->model, &model));
     t->n = model_floats(t->model);

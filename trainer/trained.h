@@ -31,6 +31,7 @@ struct trained_config {
     const char *weights; // "auto" (EMA if there is one), "model", "ema"
     size_t chunk;        // samples of one forward
     bool input_gradient;
+    const char *keep; // see struct model_config; may be NULL
 };
 
 // Collective. The model is prepared: forward may run. STATUS_USAGE, STATUS_DATA.
