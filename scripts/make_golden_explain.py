@@ -46,7 +46,6 @@ EXPLAIN = 9  # RANDOM_EXPLAIN, of comm/random.h; the draws of trainer/explain.h:
 NOISE, MASK = 0, 1
 SAMPLES, STEPS, LEVEL, SEED, MASKS, CURVE = 6, 20, 0.15, 3, 8, 10
 
-NORM = "batchnorm: {}"
 NETWORKS = {
     "plain": ("""
 features: [conv: {out: 6, kernel: 3, pad: 1, bias: false}, batchnorm: {}, relu: {},
@@ -81,7 +80,8 @@ features:
 - conv: {out: 6, kernel: 3, stride: 2, pad: 1}
 - gelu: {}
 - branches:
-    lists: [[conv: {out: 4, kernel: 1}, silu: {}], [conv: {out: 4, kernel: 3, pad: 1}, leaky_relu: {}]]
+    lists: [[conv: {out: 4, kernel: 1}, silu: {}],
+            [conv: {out: 4, kernel: 3, pad: 1}, leaky_relu: {}]]
 - avgpool: {kernel: 2}
 head: [dense: {out: 6, bias: false}, scale: {factor: 0.5}]
 """, (11, 9, 2), "concat1", "gelu1"),

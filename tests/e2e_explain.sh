@@ -43,7 +43,8 @@ must "$data" import import pictures.h5
 
 # JSON for scripts, with HDF5 rows as inputs.
 must "$data" generate rows.h5 --shape 8x8x1 --rows 20
-"$explain" $file rows.h5:/train --out rows -m integrated,gradcam --no-overlays --json - >summary.json
+"$explain" $file rows.h5:/train --out rows -m integrated,gradcam --no-overlays --json - \
+    >summary.json
 cmp summary.json rows/summary.json
 [ "$(find rows -type f | wc -l)" = 6 ] # 2 sheets, filters, HDF5, lines, summary
 if command -v python3 >/dev/null; then
@@ -97,7 +98,8 @@ refused 2 "unknown layer 'conv11', did you mean 'conv1'" $file pictures/1.pgm -l
 refused 2 "'dense1' gives 10 numbers without positions" $file pictures/1.pgm -l dense1
 refused 2 "knows no class 'cat'" $file pictures/1.pgm --class cat
 refused 2 'network has outputs 0 to 9' $file pictures/1.pgm --class 10
-refused 2 "unknown method 'gradcan', did you mean 'gradcam'" $file pictures/1.pgm -m occlusion,gradcan
+refused 2 "unknown method 'gradcan', did you mean 'gradcam'" $file pictures/1.pgm -m \
+    occlusion,gradcan
 refused 3 'bad.pgm' $file pictures
 printf 'P5 3 2 255\nabcdef' >small.pgm
 refused 3 'small.pgm: is 2x3, expected 8x8 (fit: ' $file small.pgm
