@@ -205,7 +205,7 @@ static enum status round_run(struct shrink *s, int round)
 {
     struct trained from = {0};
     struct search_result result = {0};
-    struct trained_config config = {s->current, "auto", s->config->chunk, false};
+    struct trained_config config = {s->current, "auto", s->config->chunk, false, NULL};
     char out[RUN_PATH_MAX];
     char *text = NULL;
     float *params = NULL;
@@ -240,7 +240,7 @@ static enum status round_run(struct shrink *s, int round)
 
 static enum status rounds_run(struct shrink *s)
 {
-    struct trained_config config = {s->config->checkpoint, "auto", s->config->chunk, false};
+    struct trained_config config = {s->config->checkpoint, "auto", s->config->chunk, false, NULL};
     TRY(trained_open(&s->base, s->group, &config));
     TRY(group_agree(s->group, recipe_parse(&s->recipe, s->config->checkpoint,
                                            checkpoint_meta(s->base.checkpoint)->recipe,
