@@ -129,6 +129,10 @@ static void test_text_and_png(void **state)
     render_fill(&image, 255);
     render_text(&image, 2, 1, 40, "T"); // 5 dots and 6 below
     assert_int_equal(count_black(&image), 11);
+    for (size_t i = 0; i < 5; i++) // the bar on top, the stem below
+        assert_int_equal(image.pixels[(2 * 40 + 1 + i) * 3], 0);
+    for (size_t i = 0; i < 7; i++)
+        assert_int_equal(image.pixels[((2 + i) * 40 + 3) * 3], 0);
     render_text(&image, 2, 8, 12, "T"); // no room: nothing
     assert_int_equal(count_black(&image), 11);
     render_text(&image, 2, 8, 14, "\xc3\xa4"); // one mark for a letter beyond ASCII
