@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comm/events.h"
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
@@ -104,6 +105,7 @@ static void job_run(struct checkpoint_writer *w, unsigned files)
 static void *thread_run(void *context)
 {
     struct checkpoint_writer *w = context;
+    events_attach(EVENTS_WRITER, 0, EVENTS_IDLE, "has no checkpoint to write");
     workers_unpin_self();
     pthread_mutex_lock(&w->mutex);
     for (;;) {
@@ -113,12 +115,15 @@ static void *thread_run(void *context)
             break;
         unsigned files = w->job;
         pthread_mutex_unlock(&w->mutex);
+        events_begin(EVENTS_SLOW, "writes a checkpoint", w->snapshot.meta.global_step);
         job_run(w, files);
+        events_end();
         pthread_mutex_lock(&w->mutex);
         w->job = 0;
         pthread_cond_broadcast(&w->done);
     }
     pthread_mutex_unlock(&w->mutex);
+    events_detach();
     return NULL;
 }
 
@@ -144,12 +149,14 @@ static bool job_wait(struct checkpoint_writer *w, int seconds)
         return true;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += seconds > 0 ? seconds : 0;
+    events_begin(EVENTS_THREAD, "waits for the writer of checkpoints", EVENTS_WRITER);
     pthread_mutex_lock(&w->mutex);
     while (w->job && result == 0)
         result = seconds < 0 ? pthread_cond_wait(&w->done, &w->mutex)
                              : pthread_cond_timedwait(&w->done, &w->mutex, &until);
     bool is_done = !w->job;
     pthread_mutex_unlock(&w->mutex);
+    events_end();
     return is_done;
 }
 

@@ -463,6 +463,18 @@ static enum status loop_start(struct loop *l)
     return group_agree(s->group, status);
 }
 
+// Keeps the error's text, if there is one.
+static void records_close(struct loop *l, enum status status)
+{
+    char text[4096];
+    snprintf(text, sizeof text, "%s", error_text());
+    bool is_bad = run_log_close(l->log) != STATUS_OK;
+    if (is_bad && status == STATUS_OK)
+        log_warn("%s; records of the run are lost", error_text());
+    else if (is_bad)
+        error_set(status, __FILE__, __LINE__, "%s", text);
+}
+
 enum status loop_run(struct session *session, const struct loop_config *config)
 {
     struct loop l = {.s = session, .config = config};
@@ -477,8 +489,7 @@ enum status loop_run(struct session *session, const struct loop_config *config)
     if (status == STATUS_OK)
         status = rehearsal_save();
     checkpoint_writer_free(l.writer);
-    if (l.log && run_log_close(l.log) != STATUS_OK && status == STATUS_OK)
-        log_warn("%s", error_text());
+    records_close(&l, status);
     board_free(l.board);
     audit_free(l.one.audit);
     step_free(&l.one);
