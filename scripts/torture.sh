@@ -29,7 +29,7 @@ data: {train: "grey.h5:/train", test: "grey.h5:/test"}
 features: [conv: {out: 8, kernel: 3, stride: 2, bias: false}, batchnorm: {}, relu: {},
   globalpool: {}]
 head: [dense: {out: 10}]
-train: {batch: 64, epochs: 30, lr: 0.1, momentum: 0.9, ema: 0.9, checkpoint_steps: 5, keep: 2,
+train: {batch: 64, epochs: 8, lr: 0.1, momentum: 0.9, ema: 0.9, checkpoint_steps: 5, keep: 2,
   log_every: 1}
 END
 short=(-o train.epochs=2 -o train.keep=1)

@@ -29,7 +29,6 @@ struct loop {
     struct progress progress;
     struct run_log *log;
     struct board *board; // TensorBoard's
-    bool log_is_late;    // records could not be written yet
     struct checkpoint_writer *writer;
     double start, epoch_start, epoch_waited, last_save;
     uint64_t epoch_steps; // of this process in this epoch, for images/s
@@ -116,16 +115,9 @@ static struct run_record record_make(const struct loop *l, const double *train)
     };
 }
 
-// Rank 0's records are no reason to stop: said once, and once when they are whole again.
 static void record_write(struct loop *l, const struct run_record *record)
 {
-    bool is_bad = run_log_write(l->log, record) != STATUS_OK;
-    if (is_bad && !l->log_is_late)
-        log_warn("%s; training goes on, and the records are kept until they can be written",
-                 error_text());
-    else if (!is_bad && l->log_is_late)
-        log_warn("the records of the run can be written again");
-    l->log_is_late = is_bad;
+    run_log_record(l->log, record);
     board_record(l->board, record);
 }
 
@@ -463,18 +455,6 @@ static enum status loop_start(struct loop *l)
     return group_agree(s->group, status);
 }
 
-// Keeps the error's text, if there is one.
-static void records_close(struct loop *l, enum status status)
-{
-    char text[4096];
-    snprintf(text, sizeof text, "%s", error_text());
-    bool is_bad = run_log_close(l->log) != STATUS_OK;
-    if (is_bad && status == STATUS_OK)
-        log_warn("%s; records of the run are lost", error_text());
-    else if (is_bad)
-        error_set(status, __FILE__, __LINE__, "%s", text);
-}
-
 enum status loop_run(struct session *session, const struct loop_config *config)
 {
     struct loop l = {.s = session, .config = config};
@@ -489,7 +469,7 @@ enum status loop_run(struct session *session, const struct loop_config *config)
     if (status == STATUS_OK)
         status = rehearsal_save();
     checkpoint_writer_free(l.writer);
-    records_close(&l, status);
+    run_log_end(l.log, status);
     board_free(l.board);
     audit_free(l.one.audit);
     step_free(&l.one);

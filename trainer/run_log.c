@@ -32,6 +32,7 @@ struct run_log {
     size_t n_metrics;
     struct sink jsonl, csv;
     double seconds; // of the records kept at open
+    bool is_late;   // records could not be written yet, and it was said
 };
 
 // A line under construction; what does not fit is a bug.
@@ -408,4 +409,28 @@ enum status run_log_close(struct run_log *log)
     enum status second = sink_close(&log->csv);
     log_free(log);
     return first != STATUS_OK ? first : second;
+}
+
+void run_log_record(struct run_log *log, const struct run_record *record)
+{
+    if (!log)
+        return;
+    bool is_bad = run_log_write(log, record) != STATUS_OK;
+    if (is_bad && !log->is_late)
+        log_warn("%s; training goes on, and the records are kept until they can be written",
+                 error_text());
+    else if (!is_bad && log->is_late)
+        log_warn("the records of the run can be written again");
+    log->is_late = is_bad;
+}
+
+void run_log_end(struct run_log *log, enum status status)
+{
+    char text[4096];
+    snprintf(text, sizeof text, "%s", error_text());
+    bool is_bad = run_log_close(log) != STATUS_OK;
+    if (is_bad && status == STATUS_OK)
+        log_warn("%s; records of the run are lost", error_text());
+    else if (is_bad)
+        error_set(status, __FILE__, __LINE__, "%s", text);
 }
