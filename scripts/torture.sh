@@ -130,14 +130,14 @@ while [ $killed -lt "$kills" ]; do
     whole_again whole job job.log
     ends=$((ends + 1))
 done
-echo "$SECONDS s: $killed kills at random instants: $ends runs ended with the digests of the unbroken run"
+echo "$SECONDS s: $killed kills at random instants, $ends runs: the digests of the unbroken one"
 
 # ---- 2. and 3.: at system calls
 
 # faulty FOLDER MATCH EXCEPT AT WHAT FOR: one process; into $code, run.log.
 faulty() {
     code=0
-    env LD_PRELOAD="$faults" SW2_FAULT_MATCH="$2" SW2_FAULT_EXCEPT="$3" SW2_FAULT_AT="$4" \
+    LD_PRELOAD="$faults" SW2_FAULT_MATCH="$2" SW2_FAULT_EXCEPT="$3" SW2_FAULT_AT="$4" \
         SW2_FAULT_DO="$5" SW2_FAULT_FOR="$6" SW2_FAULT_COUNT="$work/calls" \
         timeout -k 5 120 "$train" job.yaml "${short[@]}" --out "$1" >run.log 2>&1 || code=$?
 }
