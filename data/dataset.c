@@ -149,6 +149,8 @@ static enum status open_parts(struct dataset *dataset, const char *file, const c
     if (!config->is_unlabelled) // first: a label out of range has the better message
         TRY(dataset_read_targets(dataset, config));
     TRY(seal_read(dataset));
+    if (config->is_probe)
+        return h5_set_probe(dataset->inputs);
     if (config->is_unlabelled)
         return STATUS_OK;
     TRY(dataset_statistics(dataset));

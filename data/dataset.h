@@ -53,6 +53,8 @@ struct data_config {
     const struct yaml_node *transforms; // list; see transform.h
     bool is_unlabelled; // not a key: targets are not wanted and need not be there; no statistics,
                         // no fingerprint
+    bool is_probe;      // not a key: headers, labels and the index of chunks only (preflight.h); no
+                        // statistics, no fingerprint
     bool is_lenient;    // not a key: changed rows of a sealed file are counted, not refused
 };
 extern const struct option data_options[];

@@ -15,6 +15,7 @@
 
 #include "comm/events.h"
 #include "comm/memory.h"
+#include "data/guard.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static hid_t links = -1;
@@ -231,6 +232,7 @@ enum status h5_open(struct h5 **out, const char *path)
 {
     struct h5 *file = NULL;
     *out = NULL;
+    guard_name(path);
     TRY(memory_alloc(&file, 1, sizeof *file, "file"));
     file->id = file->fd = -1;
     file->path = strdup(path);

@@ -74,6 +74,8 @@ enum status h5_set_read(struct h5_set *set, uint64_t first, uint64_t count, enum
                         void *out);
 enum status h5_set_write(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
                          const void *in);
+// Looks chunks up in the file's index (up to 65,536 of them, spread evenly) without reading them.
+enum status h5_set_probe(struct h5_set *set);
 void h5_set_close(struct h5_set *set); // NULL is allowed
 // Memory that reading may still take, bytes: undone chunks that are kept. 0 where contiguous.
 size_t h5_set_cache_bytes(const struct h5_set *set);

@@ -336,6 +336,29 @@ enum status h5_chunks_read(struct h5_set *set, uint64_t first, uint64_t count, e
     return STATUS_OK;
 }
 
+#define PROBES_MAX ((uint64_t)1 << 16)
+
+enum status h5_chunks_probe(struct h5_set *set)
+{
+    const struct h5_info *info = &set->info;
+    uint64_t count = 1, along[H5_RANK_MAX];
+    for (int i = 0; i < info->rank; i++) {
+        along[i] = info->dim[i] / info->chunk[i] + (info->dim[i] % info->chunk[i] > 0);
+        if (__builtin_mul_overflow(count, along[i], &count))
+            count = UINT64_MAX;
+    }
+    uint64_t n = count < PROBES_MAX ? count : PROBES_MAX;
+    for (uint64_t k = 0; k < n; k++) {
+        hsize_t at[H5_RANK_MAX] = {0}, bytes = 0;
+        uint64_t number = (uint64_t)((unsigned __int128)count * k / n);
+        for (int i = info->rank - 1; i >= 0; number /= along[i--])
+            at[i] = number % along[i] * info->chunk[i];
+        if (H5Dget_chunk_storage_size(set->id, at, &bytes) < 0)
+            return chunk_fail(set, at, "cannot be found");
+    }
+    return STATUS_OK;
+}
+
 enum status h5_chunks_init(struct h5_set *set, hid_t plist)
 {
     struct h5_chunks *chunks = NULL;

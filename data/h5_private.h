@@ -66,6 +66,7 @@ enum status h5_output_check(const struct h5 *file);
 // it (szip). On error set->chunks is to be freed all the same.
 enum status h5_chunks_init(struct h5_set *set, hid_t plist);
 void h5_chunks_free(struct h5_chunks *chunks);
+enum status h5_chunks_probe(struct h5_set *set);
 enum status h5_chunks_read(struct h5_set *set, uint64_t first, uint64_t count, enum h5_type as,
                            void *out);
 

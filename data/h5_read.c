@@ -302,6 +302,16 @@ enum status h5_set_read(struct h5_set *set, uint64_t first, uint64_t count, enum
     return status;
 }
 
+enum status h5_set_probe(struct h5_set *set)
+{
+    if (set->info.chunk[0] == 0 || set->info.rank == 0 || set->row_elements == 0)
+        return STATUS_OK;
+    h5_lock();
+    enum status status = h5_chunks_probe(set);
+    h5_unlock();
+    return status;
+}
+
 enum status h5_read_rows(struct h5 *file, const char *dataset, uint64_t first, uint64_t count,
                          enum h5_type as, void *out)
 {

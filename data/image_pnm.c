@@ -96,10 +96,10 @@ enum status image_pnm(const char *name, const uint8_t *bytes, size_t n, bool is_
         CHECK(cursor.at < cursor.end && is_space(*cursor.at), STATUS_DATA,
               "%s: truncated after the header", name);
         cursor.at++;
-        // Before the memory for the pixels is asked for.
-        CHECK((size_t)w * h <= n, STATUS_DATA, "%s: truncated: %ux%u pixels do not fit %zu bytes",
-              name, h, w, n);
     }
+    // Before the memory for the pixels is asked for. Numbers in text have a space between them.
+    CHECK((size_t)w * h * (is_text ? 2 * c : 1) <= n, STATUS_DATA,
+          "%s: truncated: %ux%u pixels do not fit %zu bytes", name, h, w, n);
     TRY(image_size(out, name, h, w, c));
     return is_text ? read_text(&cursor, max, out) : read_bytes(&cursor, max, out);
 }

@@ -5,6 +5,8 @@
 #ifndef SW2_DATA_IMPORT_H
 #define SW2_DATA_IMPORT_H
 
+#include <signal.h>
+
 #include "data/dataset.h"
 
 // Bounds that no honest source passes; a damaged or hostile header does.
@@ -110,6 +112,11 @@ struct import_report {
 // The whole import. Errors: STATUS_USAGE, STATUS_DATA (source), STATUS_ERROR (output). `out` is
 // untouched and no temporary file is left unless STATUS_OK.
 enum status import_run(const struct import_config *config, struct import_report *report);
+// The same in a child process with limits (guard.h): a file that crashes a decoder, or keeps it
+// busy for a minute without a row, is STATUS_DATA naming it. *stop not 0 (a signal came; may be
+// NULL) is handed on to the child as SIGTERM.
+enum status import_run_guarded(const struct import_config *config,
+                               const volatile sig_atomic_t *stop, struct import_report *report);
 
 // The second half of import_run, for sources made elsewhere (generate.h): writes train (cut by
 // config->split) and test (NULL: none) to config->out. Rows go out in blocks: memory is one block a

@@ -10,6 +10,7 @@
 
 #include "comm/memory.h"
 #include "data/dataset_seal.h"
+#include "data/guard.h"
 #include "data/import_private.h"
 #include "data/row_digest.h"
 
@@ -42,6 +43,7 @@ struct writer {
 enum status import_tick(const struct import_progress *progress, const char *what, uint64_t done,
                         uint64_t total)
 {
+    guard_alive();
     return progress->call ? progress->call(progress->context, what, done, total) : STATUS_OK;
 }
 
@@ -87,6 +89,7 @@ static enum status side_flush(struct writer *writer, struct side *side)
 static enum status pour_row(struct writer *writer, struct import_source *source, uint64_t row,
                             struct side *side, uint64_t place)
 {
+    guard_alive();
     if (side->count > 0 && (side->count == writer->block || side->first + side->count != place))
         TRY(side_flush(writer, side));
     if (side->count == 0)

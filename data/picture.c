@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "comm/memory.h"
+#include "data/guard.h"
 
 void picture_reader_free(struct picture_reader *reader)
 {
@@ -39,6 +40,7 @@ static enum status read_file(struct picture_reader *reader, const char *path, si
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // opening a pipe must not wait
     CHECK(fd >= 0, STATUS_DATA, "%s: %s", path, strerror(errno));
+    guard_name(path);
     struct stat info;
     enum status status = STATUS_OK;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))

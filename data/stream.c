@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "comm/memory.h"
+#include "data/guard.h"
 
 enum { BUFFER = 1 << 17 };
 static const uint64_t DEFLATE_MAX = 1032;
@@ -22,6 +23,7 @@ struct stream {
 
 enum status stream_open(struct stream **stream, const char *path)
 {
+    guard_name(path);
     *stream = NULL;
     struct stat info;
     CHECK(stat(path, &info) == 0, STATUS_DATA, "%s: %s", path, strerror(errno));

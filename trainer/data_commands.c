@@ -14,6 +14,7 @@
 #include "comm/number.h"
 #include "data/check.h"
 #include "data/generate.h"
+#include "data/guard.h"
 #include "data/import.h"
 #include "trainer/data_info.h"
 
@@ -261,7 +262,7 @@ static enum status import_with(const struct cli_parsed *parsed, const struct imp
     TRY(fill_options(&config.options, args));
     double start = now_seconds();
     struct import_report report;
-    enum status status = import_run(&config, &report);
+    enum status status = import_run_guarded(&config, &interrupted, &report);
     log_transient("");
     if (status == STATUS_OK) {
         show_notes(report.note);
@@ -283,12 +284,28 @@ static enum status run_import(int argc, char **argv)
 
 // ---- info
 
+// Files may come from anywhere: they are looked at in a child process (guard.h).
+static enum status guarded(const char *path, enum status (*work)(void *), void *context)
+{
+    struct guard guard = {.name = path, .work = work, .context = context, .stop = &interrupted};
+    return guard_run(&guard, NULL);
+}
+
+static enum status info_work(void *context)
+{
+    return data_info(context);
+}
+
 static enum status run_info(int argc, char **argv)
 {
     struct cli_parsed *parsed = NULL;
     int nothing;
     TRY(cli_parse(&parsed, &data_clis[DATA_INFO], argc, argv, &nothing));
-    enum status status = parsed->is_done ? STATUS_OK : data_info(parsed->arguments.v[0]);
+    enum status status = STATUS_OK;
+    char *path = parsed->is_done ? NULL : strdup(parsed->arguments.v[0]);
+    if (path)
+        status = guarded(path, info_work, path);
+    free(path);
     cli_free(parsed);
     return status;
 }
@@ -313,6 +330,17 @@ static void show_finding(void *context, enum check_level level, const char *text
     log_line("%s  %s", names[level], text);
 }
 
+struct check_work {
+    const struct check_config *config;
+    struct check_result *result; // shared
+};
+
+static enum status check_work(void *context)
+{
+    struct check_work *work = context;
+    return check_run(work->config, work->result);
+}
+
 static enum status check_with(const struct cli_parsed *parsed, const struct check_args *args)
 {
     struct watch watch = {0};
@@ -323,7 +351,11 @@ static enum status check_with(const struct cli_parsed *parsed, const struct chec
         .say = show_finding,
         .progress = {tick, &watch},
     };
-    enum status status = check_run(&config, &result);
+    struct check_work work = {&config, guard_share(sizeof *work.result)};
+    CHECK(work.result, STATUS_ERROR, "out of memory: check");
+    enum status status = guarded(config.path, check_work, &work);
+    result = *work.result;
+    guard_unshare(work.result, sizeof *work.result);
     log_transient("");
     TRY(status);
     log_line("%s: %" PRIu64 " training and %" PRIu64 " test rows, %zu error%s, %zu warning%s",

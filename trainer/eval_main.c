@@ -8,6 +8,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "data/h5.h"
+#include "data/preflight.h"
 #include "models/kernels/gemm.h"
 #include "trainer/checkpoint.h"
 #include "trainer/cli.h"
@@ -74,6 +75,10 @@ static enum status data_open(struct evaluation *e, const char *data)
 {
     struct data_config config = e->recipe.data;
     const char *path = data ? data : config.test[0] ? config.test : config.train;
+    enum status status = STATUS_OK;
+    if (e->group->rank == 0)
+        status = preflight(NULL, path, &config, !e->group->is_parallel);
+    TRY(group_agree(e->group, status)); // before any rank opens it
     TRY(dataset_open(&e->dataset, path, DATASET_TEST, &config));
     return transforms_plan(&e->transforms, e->recipe.yaml, config.transforms, e->dataset);
 }

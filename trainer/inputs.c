@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "comm/memory.h"
+#include "data/preflight.h"
 
 enum { DEPTH_MAX = 32 };
 
@@ -68,6 +69,7 @@ static enum status dataset_add(struct inputs *inputs, const char *path)
     config.shape = recipe->shape;
     config.is_unlabelled = true;
     struct source source = {0};
+    TRY(preflight(NULL, path, &config, !inputs->trained->group->is_parallel));
     TRY(dataset_open(&source.dataset, path, DATASET_TEST, &config));
     struct sample_shape got = dataset_shape(source.dataset), want = inputs->trained->input;
     bool is_u8 = dataset_is_u8(source.dataset);

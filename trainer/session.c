@@ -8,6 +8,7 @@
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "data/preflight.h"
 #include "models/kernels/gemm.h"
 #include "comm/rehearsal.h"
 #include "trainer/checkpoint.h"
@@ -79,6 +80,15 @@ static enum status data_open(struct session *s)
     return recipe_fix_data(s->recipe, s->train_set, s->order.block, s->order.window);
 }
 
+// Does HDF5 survive the files? One rank finds out, before any opens them.
+static enum status data_preflight(const struct session *s)
+{
+    const struct data_config *config = &s->recipe->data;
+    return s->group->rank == 0
+               ? preflight(config->train, config->test, config, !s->group->is_parallel)
+               : STATUS_OK;
+}
+
 enum status session_data(struct session *s, struct group *group, struct recipe *recipe)
 {
     *s = (struct session){.group = group, .recipe = recipe};
@@ -86,6 +96,7 @@ enum status session_data(struct session *s, struct group *group, struct recipe *
     TRY(group_agree(group,
                     tree_check_workers((int)train->grains, group->size, (int)train->threads)));
     s->grains = tree_run_of((int)train->grains, group->size, group->rank);
+    TRY(group_agree(group, data_preflight(s)));
     TRY(group_agree(group, data_open(s)));
     s->steps = train_config_steps(train, s->order.steps);
     return group_agree(group, schedule_init(&s->schedule, train, s->order.steps));

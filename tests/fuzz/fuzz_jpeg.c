@@ -3,5 +3,5 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    return fuzz_one_picture(data, n, image_jpeg);
+    return fuzz_one_picture(data, n, IMAGE_JPEG);
 }

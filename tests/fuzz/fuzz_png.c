@@ -35,9 +35,9 @@ static void checksums_make(uint8_t *png, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     uint8_t *copy = fuzz_copy(data, n);
-    fuzz_one_picture(data, n, image_png);
+    fuzz_one_picture(data, n, IMAGE_PNG);
     checksums_make(copy, n);
-    fuzz_one_picture(copy, n, image_png);
+    fuzz_one_picture(copy, n, IMAGE_PNG);
     free(copy);
     return 0;
 }
