@@ -9,6 +9,7 @@
 #include "comm/memory.h"
 #include "models/kernels/rows.h"
 #include "trainer/evaluate.h"
+#include "trainer/explain.h"
 
 #define UNIT 4294967296.0 // confidences are summed as whole parts of it: the same in any order
 #define MEASURE_SECONDS 0.2
@@ -243,6 +244,62 @@ static enum status samples_ask(struct exam *e, struct group *group, size_t chunk
     return status;
 }
 
+// ---- why it erred
+
+static enum status maps_fill(struct exam *e, struct explain *explain)
+{
+    struct sample_shape in = e->trained.input;
+    struct shape raw_shape = explain_raw_shape(explain, EXPLAIN_GRADCAM);
+    size_t pixels = in.h * in.w, raw_n = raw_shape.h * raw_shape.w * raw_shape.c;
+    void *row = NULL;
+    float *x = NULL, *raw = NULL;
+    enum status status = memory_alloc(&row, 1, dataset_row_bytes(e->dataset), "a sample");
+    if (status == STATUS_OK)
+        status = memory_alloc(&x, pixels * in.c + transforms_scratch(e->trained.transforms),
+                              sizeof *x, "a sample");
+    if (status == STATUS_OK)
+        status = memory_alloc(&raw, raw_n, sizeof *raw, "an explanation");
+    if (status == STATUS_OK)
+        status = memory_alloc(&e->maps, e->n_mistakes * pixels, sizeof *e->maps, "explanations");
+    for (size_t i = 0; status == STATUS_OK && i < e->n_mistakes; i++) {
+        const struct exam_mistake *one = &e->mistake[i];
+        status = exam_read(e, one->row, row);
+        if (status != STATUS_OK)
+            break;
+        transforms_apply(e->trained.transforms, row, dataset_is_u8(e->dataset), false, 0, 0,
+                         one->row, x, x + pixels * in.c);
+        explain_run(explain, EXPLAIN_GRADCAM, x, (size_t)one->predicted, raw);
+        explain_map(explain, EXPLAIN_GRADCAM, raw, e->maps + i * pixels);
+    }
+    free(row);
+    free(x);
+    free(raw);
+    return status;
+}
+
+// With a model of its own, of one sample, that keeps what explanations need.
+static enum status mistakes_explain(struct exam *e, struct group *group, const char *checkpoint)
+{
+    struct trained trained;
+    struct explain *explain = NULL;
+    struct explain_config defaults = explain_defaults();
+    struct trained_config config = {.path = checkpoint,
+                                    .weights = "auto",
+                                    .chunk = 1,
+                                    .input_gradient = true,
+                                    .keep = MODEL_KEEP_AUTO};
+    if (!e->is_classes || e->n_mistakes == 0)
+        return STATUS_OK;
+    enum status status = trained_open(&trained, group, &config);
+    if (status == STATUS_OK)
+        status = explain_init(&explain, group, trained.model, trained.params, &defaults);
+    if (status == STATUS_OK && explain_can(explain, EXPLAIN_GRADCAM))
+        status = group_agree(group, maps_fill(e, explain));
+    explain_free(explain);
+    trained_close(&trained);
+    return status;
+}
+
 enum status exam_run(struct exam *e, struct group *group, const char *checkpoint, const char *data,
                      size_t chunk)
 {
@@ -253,6 +310,7 @@ enum status exam_run(struct exam *e, struct group *group, const char *checkpoint
     e->is_classes = e->trained.is_classifier && dataset_target(e->dataset).type == TARGET_CLASS &&
                     strcmp(model_loss(e->trained.model)->ops->name, "softmax") == 0;
     TRY(samples_ask(e, group, chunk));
+    TRY(mistakes_explain(e, group, checkpoint));
     return group_agree(group, group->rank == 0 ? layers_measure(e, chunk) : STATUS_OK);
 }
 
@@ -263,6 +321,7 @@ void exam_free(struct exam *e)
     free(e->fallback);
     free(e->confusion);
     free(e->layers);
+    free(e->maps);
     *e = (struct exam){0};
 }
 

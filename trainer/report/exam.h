@@ -37,6 +37,7 @@ struct exam {
     double ece, mce; // expected and largest calibration error
     struct exam_mistake mistake[EXAM_MISTAKES];
     size_t n_mistakes;
+    float *maps; // (n_mistakes, h, w) Grad-CAM of what was predicted; NULL: not to be had
     struct exam_layer *layers; // (model_n_layers), of rank 0
     double peak;               // FLOP/s of one core, of rank 0
 };

@@ -6,6 +6,7 @@
 
 #include "comm/memory.h"
 #include "data/image.h"
+#include "trainer/explain_render.h"
 #include "trainer/report/page_private.h"
 
 #define FILTERS_MAX 256
@@ -40,41 +41,57 @@ static enum status image_put(FILE *file, const struct image *image, const char *
 
 // ---- samples
 
-// Bytes as they are; floats stretched from their least to their largest value. Of other numbers
-// of channels than 1 and 3 the first alone.
-static void row_to_pixels(const void *raw, bool is_u8, struct sample_shape in, struct image *image)
+// The sample, and beside it where the network looked.
+struct pictures {
+    struct exam *exam;
+    void *raw;
+    struct image sample, overlay; // (h, w, 3)
+};
+
+static void pictures_close(struct pictures *p)
 {
-    const uint8_t *bytes = raw;
-    const float *floats = raw;
-    float low = INFINITY, high = -INFINITY;
-    size_t c = image->c;
-    for (size_t i = 0; !is_u8 && i < in.h * in.w * in.c; i++) {
-        low = fminf(low, floats[i]);
-        high = fmaxf(high, floats[i]);
-    }
-    for (size_t i = 0; i < in.h * in.w; i++)
-        for (size_t k = 0; k < c; k++) {
-            size_t from = i * in.c + k;
-            float share = is_u8 || !(high > low) ? 0 : (floats[from] - low) / (high - low);
-            image->pixels[i * c + k] = is_u8                      ? bytes[from]
-                                       : share >= 0 && share <= 1 ? (uint8_t)(share * 255)
-                                                                  : 0;
-        }
+    free(p->raw);
+    image_free(&p->sample);
+    image_free(&p->overlay);
 }
 
-static enum status mistake_put(FILE *file, struct exam *e, const struct exam_mistake *one,
-                               void *raw, struct image *image)
+static enum status pictures_open(struct pictures *p, struct exam *e)
 {
+    struct sample_shape in = e->trained.input;
+    *p = (struct pictures){.exam = e};
+    TRY(memory_alloc(&p->raw, 1, dataset_row_bytes(e->dataset), "a sample"));
+    TRY(image_size(&p->sample, "sample", in.h, in.w, 3));
+    return image_size(&p->overlay, "explanation", in.h, in.w, 3);
+}
+
+static void overlay_draw(struct pictures *p, const float *map)
+{
+    struct sample_shape in = p->exam->trained.input;
+    struct render_style style = {.colours = RENDER_VIRIDIS, .opacity = 0.7f};
+    float range = render_range(map, in.h * in.w, 0.99);
+    render_overlay(&style, false, map, range, p->sample.pixels, in.h, in.w, p->overlay.pixels);
+}
+
+static enum status mistake_put(FILE *file, struct pictures *p, size_t i)
+{
+    struct exam *e = p->exam;
+    struct sample_shape in = e->trained.input;
+    const struct exam_mistake *one = &e->mistake[i];
     const char *truth = e->trained.classes[one->truth];
     const char *predicted = e->trained.classes[one->predicted];
     char what[256];
-    TRY(exam_read(e, one->row, raw));
-    row_to_pixels(raw, dataset_is_u8(e->dataset), e->trained.input, image);
-    snprintf(what, sizeof what, "test sample %llu: %s, taken for %s", (unsigned long long)one->row,
-             truth, predicted);
-    fputs("<li>", file);
-    TRY(image_put(file, image, what));
-    fputs("<div><b>", file);
+    TRY(exam_read(e, one->row, p->raw));
+    render_sample(p->raw, dataset_is_u8(e->dataset), in.h, in.w, in.c, p->sample.pixels);
+    snprintf(what, sizeof what, "test sample %llu: %.80s, taken for %.80s",
+             (unsigned long long)one->row, truth, predicted);
+    fprintf(file, "<li><div%s>", e->maps ? " class=\"pair\"" : "");
+    TRY(image_put(file, &p->sample, what));
+    if (e->maps) {
+        overlay_draw(p, e->maps + i * in.h * in.w);
+        snprintf(what, sizeof what, "where the network saw %.80s in it", predicted);
+        TRY(image_put(file, &p->overlay, what));
+    }
+    fputs("</div><div><b>", file);
     plot_text(file, truth);
     fprintf(file, "</b> (%.1f %%) taken for <b>", 100 * one->truth_probability);
     plot_text(file, predicted);
@@ -86,25 +103,21 @@ static enum status mistake_put(FILE *file, struct exam *e, const struct exam_mis
 enum status page_mistakes_write(FILE *file, struct report_run *run)
 {
     struct exam *e = &run->exam;
-    struct sample_shape in = e->trained.input;
-    struct image image = {0};
-    void *raw = NULL;
+    struct pictures pictures;
     if (e->n_mistakes == 0) {
         fputs("<p class=\"note\">There was no mistake.</p>\n", file);
         return STATUS_OK;
     }
-    enum status status = memory_alloc(&raw, 1, dataset_row_bytes(e->dataset), "a sample");
-    if (status == STATUS_OK)
-        status = image_size(&image, "sample", in.h, in.w, in.c == 3 ? 3 : 1);
     fprintf(file,
             "<h3>Worst mistakes</h3>\n<p class=\"note\">The %zu with the largest loss, that is, "
-            "where the network was surest of something else.</p>\n<ul class=\"pictures\">\n",
-            e->n_mistakes);
+            "where the network was surest of something else.%s</p>\n<ul class=\"pictures\">\n",
+            e->n_mistakes,
+            e->maps ? " Beside each, where it saw that (Grad-CAM; yellow: most)." : "");
+    enum status status = pictures_open(&pictures, e);
     for (size_t i = 0; status == STATUS_OK && i < e->n_mistakes; i++)
-        status = mistake_put(file, e, &e->mistake[i], raw, &image);
+        status = mistake_put(file, &pictures, i);
     fputs("</ul>\n", file);
-    image_free(&image);
-    free(raw);
+    pictures_close(&pictures);
     return status;
 }
 
