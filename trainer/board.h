@@ -21,4 +21,8 @@ void board_record(struct board *board, const struct run_record *record);
 // histograms are due, gathers them. epoch: from 1.
 void board_histograms(struct board *board, uint64_t epoch, uint64_t step);
 
+// Collective, after the run: `count` test samples, spread evenly, each beside what the final
+// network saw in it (Grad-CAM), where it is a classifier with layers to look at.
+void board_explain(const struct run_folder *folder, struct session *session, size_t count);
+
 #endif

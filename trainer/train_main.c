@@ -6,8 +6,10 @@
 
 #include "comm/isa.h"
 #include "comm/log.h"
+#include "comm/rehearsal.h"
 #include "data/h5.h"
 #include "models/kernels/gemm.h"
+#include "trainer/board.h"
 #include "trainer/cli.h"
 #include "trainer/loop.h"
 #include "trainer/plan.h"
@@ -17,7 +19,7 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed, threads, verify, histograms;
+    int64_t seed, threads, verify, histograms, explanations;
     double audit;
     bool plan, force, quiet, profile;
     int argc; // as started
@@ -70,6 +72,10 @@ static const struct cli_option options[] = {
      "RATE"},
     {{"histograms", OPTION_INT, offsetof(struct args, histograms), "0", 0, 1e6, NULL,
       "epochs between histograms of weights and gradients in TensorBoard's events; 0: none"},
+     0,
+     "N"},
+    {{"explanations", OPTION_INT, offsetof(struct args, explanations), "8", 0, 1e4, NULL,
+      "test samples shown in TensorBoard's events at the end, with what the network saw in them"},
      0,
      "N"},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
@@ -155,6 +161,8 @@ static enum status train(struct session *session, const struct args *args)
         return status;
     if (status == STATUS_OK)
         TRY(plan_show_measured(session));
+    if (status == STATUS_OK && !rehearsal_is_built())
+        board_explain(&folder, session, (size_t)args->explanations);
     enum status shown = profile_finish(session->profile, &folder);
     return status == STATUS_OK ? shown : status;
 }

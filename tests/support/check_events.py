@@ -83,6 +83,16 @@ def histograms_check(events, run, epochs):
                 low = limit
 
 
+def pictures_check(events):
+    tags = [tag for tag in events.Tags()["images"] if tag.startswith("explanations/")]
+    assert len(tags) == 8, f"{len(tags)} explanations: {tags}"
+    for tag in tags:
+        image = events.Images(tag)[0]
+        assert image.encoded_image_string[:8] == b"\x89PNG\r\n\x1a\n", f"{tag} is no PNG"
+        size = struct.unpack(">II", image.encoded_image_string[16:24])
+        assert size == (image.width, image.height) == (16, 8), f"{tag}: {size}"
+
+
 def main():
     run, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
     folder = run + "/tensorboard"
@@ -95,6 +105,7 @@ def main():
     events = EventAccumulator(folder, size_guidance={"scalars": 0, "histograms": 0, "images": 0})
     events.Reload()
     checked = scalars_check(events, run)
+    pictures_check(events)
     if epochs:
         histograms_check(events, run, epochs)
     print(f"TensorBoard reads {n} events; {checked} scalars are those of metrics.jsonl")
