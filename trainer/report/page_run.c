@@ -29,7 +29,8 @@ static void tiles_write(FILE *file, const struct exam *e)
     const struct loss_ops *ops = model_loss(e->trained.model)->ops;
     char text[32], what[96];
     fputs("<ul class=\"tiles\">\n", file);
-    for (int m = ops->n_metrics - 1; m >= 0; m--) {
+    for (int i = 0; i < ops->n_metrics; i++) { // the second, by which networks are judged, first
+        int m = ops->n_metrics > 1 && i < 2 ? 1 - i : i;
         snprintf(text, sizeof text, ops->metrics[m].is_percent ? "%.2f %%" : "%.4f",
                  e->mean[m] * (ops->metrics[m].is_percent ? 100 : 1));
         snprintf(what, sizeof what, "test %s", ops->metrics[m].name);
