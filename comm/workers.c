@@ -14,6 +14,7 @@
 #include "comm/events.h"
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "comm/rehearsal.h"
 #include "comm/spin.h"
 
 #define SPIN_ROUNDS 4000u // some tens of microseconds
@@ -189,10 +190,17 @@ static void pin(pthread_t thread, int core)
 static void place_show(const struct affinity_seat *seat, const struct affinity_place *place, int n)
 {
     int ranks = place->n_workers / n;
-    log_warn("%d threads (%d rank%s x %d) share %d core%s of host %s: use fewer threads; or, where "
-             "mpirun has bound ranks to a core each, --bind-to none",
-             place->n_workers, ranks, ranks > 1 ? "s" : "", n, place->n_cores,
-             place->n_cores > 1 ? "s" : "", seat->host);
+    const char *plural = place->n_cores > 1 ? "s" : "";
+    if (n == 1)
+        log_warn(
+            "%d ranks share %d core%s of host %s: start fewer ranks there; or, where mpirun has "
+            "bound ranks to the same core, --bind-to none",
+            ranks, place->n_cores, plural, seat->host);
+    else
+        log_warn(
+            "%d threads (%d rank%s x %d) share %d core%s of host %s: use fewer threads; or, where "
+            "mpirun has bound ranks to a core each, --bind-to none",
+            place->n_workers, ranks, ranks > 1 ? "s" : "", n, place->n_cores, plural, seat->host);
 }
 
 // All ranks know all seats, so rank 0 can warn for all, once.
@@ -203,7 +211,9 @@ static void cores_look(struct workers *pool, struct group *group, struct affinit
     if (sched_getaffinity(0, sizeof own.cores, &own.cores) != 0)
         CPU_ZERO(&own.cores);
     group_allgather(group, &own, sizeof own, seats);
-    for (int rank = 0; rank < group->size; rank++) {
+    for (int rank = 0; rank < group->size && group->rank == 0; rank++) {
+        if (rank > 0 && memcmp(&seats[rank], &seats[rank - 1], sizeof *seats) == 0)
+            continue;
         struct affinity_place place = affinity_place_of(seats, group->size, rank, pool->n);
         if (place.n_workers <= place.n_cores)
             continue;
@@ -273,8 +283,9 @@ enum status workers_init(struct workers **out, struct group *group, int n)
     if (status == STATUS_OK)
         status = memory_alloc(&seats, (size_t)group->size, sizeof *seats, "cores of ranks");
     status = group_agree(group, status);
-    if (status == STATUS_OK && n > 1) {
+    if (status == STATUS_OK && (n > 1 || (group->size > 1 && !rehearsal_is_built())))
         cores_look(pool, group, seats);
+    if (status == STATUS_OK && n > 1) {
         status = group_agree(group, threads_start(pool));
         if (status == STATUS_OK)
             cores_take(pool, &seats[group->rank]);

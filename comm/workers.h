@@ -9,10 +9,10 @@
 
 struct workers;
 
-// Collective. n >= 1 workers on every rank. n > 1: where the cores that this process may use
-// suffice, each worker gets one of its own (ranks of one host that share their cores take turns);
-// where they do not, nobody is pinned and rank 0 warns once. STATUS_ERROR: a thread cannot be
-// started.
+// Collective. n >= 1 workers on every rank. Where a host has fewer cores than workers, rank 0 warns
+// once. n > 1: where the cores that this process may use suffice, each worker gets one of its own
+// (ranks of one host that share their cores take turns); where they do not, nobody is pinned.
+// STATUS_ERROR: a thread cannot be started.
 enum status workers_init(struct workers **workers, struct group *group, int n);
 void workers_free(struct workers *workers);       // ends the threads; NULL is allowed
 int workers_count(const struct workers *workers); // NULL: 1

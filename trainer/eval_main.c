@@ -15,6 +15,7 @@
 #include "trainer/eval_report.h"
 #include "trainer/session.h"
 #include "trainer/trained.h"
+#include "trainer/start_check.h"
 
 struct args {
     const char *json, *weights, *tta;
@@ -161,6 +162,8 @@ int main(int argc, char **argv)
     struct args args = {0};
     struct evaluation e = {.args = &args};
     enum status status = group_init(&e.group, "sw2-eval", &argc, &argv);
+    if (status == STATUS_OK)
+        status = start_check_program(e.group, "sw2-eval", argc, argv);
     if (status == STATUS_OK)
         status = group_agree(e.group, cli_parse(&parsed, &cli, argc, argv, &args));
     if (status == STATUS_OK && !parsed->is_done)

@@ -15,6 +15,7 @@
 #include "trainer/plan.h"
 #include "trainer/run_start.h"
 #include "trainer/signals.h"
+#include "trainer/start_check.h"
 
 struct args {
     const char *out, *resume;
@@ -179,6 +180,8 @@ static enum status run(struct group *group, const struct args *args, const char 
     if (status == STATUS_OK)
         status = session_data(&session, group, &recipe);
     if (status == STATUS_OK)
+        status = start_check_session(&session);
+    if (status == STATUS_OK)
         status = session_sizes(&session);
     if (status == STATUS_OK)
         plan_show(&session);
@@ -199,6 +202,8 @@ int main(int argc, char **argv)
     struct args args = {.argc = argc, .argv = argv};
     signals_catch();
     enum status status = group_init(&group, "sw2-train", &argc, &argv);
+    if (status == STATUS_OK)
+        status = start_check_program(group, "sw2-train", argc, argv);
     if (status == STATUS_OK)
         status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
     if (status == STATUS_OK && !parsed->is_done) {
