@@ -104,7 +104,8 @@ ends 0 3 "$train" "${skip[@]}" --threads 1 -o train.optimizer=adamw -o train.ema
 ends 0 1 "$train" "${skip[@]}" -o train.optimizer=adamw -o train.ema=0.9 --out adam.1
 metrics_are_same adam.1 adam.3
 skipped=$(sed -n 's/.*"skipped":\([0-9]*\).*/\1/p' skip.1/metrics.jsonl | tail -n 1)
-! grep -q '"type":"epoch".*"train_loss":null' skip.1/metrics.jsonl || fail "sums of skipped steps were counted"
+! grep -q '"type":"epoch".*"train_loss":null' skip.1/metrics.jsonl ||
+    fail "sums of skipped steps were counted"
 
 # Resumed at every checkpoint there is, at other ranks: the same end, the same count.
 for step in 03 18 36; do
