@@ -32,6 +32,12 @@ bool audit_is_audited(const struct audit *a, uint64_t global)
     return choose(a, global, CHOICE_STEP);
 }
 
+bool audit_is_verified(const struct audit *a, uint64_t global)
+{
+    uint64_t every = a->config.verify_every;
+    return (every > 0 && (global + 1) % every == 0) || global + 1 == a->config.record_at;
+}
+
 static int rank_of(const struct audit *a, int rank, int shift)
 {
     int size = a->s->group->size;
@@ -106,6 +112,8 @@ static enum status audit_make(struct audit *a)
     a->shift = shift_of(a);
     a->run = tree_run_of(s->order.grains, group->size, rank_of(a, group->rank, -a->shift));
     TRY(group_agree(group, digests_init(a)));
+    if (a->config.verify_every > 0 || a->config.record_at > 0)
+        TRY(ledger_init(&a->ledger, s));
     if (a->config.rate <= 0)
         return STATUS_OK;
     TRY(group_agree(group, loaders_init(a)));
@@ -120,7 +128,8 @@ enum status audit_init(struct audit **out, struct session *s, const struct audit
 {
     struct audit *a = NULL;
     *out = NULL;
-    if ((config->rate <= 0 && config->verify_every == 0) || rehearsal_is_built())
+    if ((config->rate <= 0 && config->verify_every == 0 && config->record_at == 0) ||
+        rehearsal_is_built())
         return STATUS_OK;
     enum status status = memory_alloc(&a, 1, sizeof *a, "audit");
     TRY(group_agree(s->group, status));
@@ -148,6 +157,7 @@ void audit_free(struct audit *a)
     }
     dataset_close(a->data);
     reduce_free(a->twin);
+    ledger_free(a->ledger);
     audit_memory_free(a);
     pthread_mutex_destroy(&a->mutex);
     void *owned[] = {a->loaders,   a->grads,  a->hosts,   a->own,   a->others,
@@ -161,12 +171,14 @@ void audit_step(struct audit *a, uint64_t epoch, uint64_t at, uint64_t global)
 {
     if (!a)
         return;
-    uint64_t every = a->config.verify_every;
     a->epoch = epoch;
     a->at = at;
     a->global = global;
     a->is_audited = audit_is_audited(a, global);
-    a->is_checked = a->is_audited || (every > 0 && (global + 1) % every == 0);
+    a->is_recorded = audit_is_verified(a, global);
+    a->is_checked = a->is_audited || a->is_recorded;
+    if (a->is_recorded)
+        ledger_begin(a->ledger);
     a->any_chosen = false;
     for (int g = 0; a->config.rate > 0 && g < a->s->order.grains; g++) {
         a->is_chosen[g] = choose(a, global, (uint32_t)g);
@@ -184,17 +196,29 @@ void audit_watch_begin(struct audit_watch *watch, const struct session *s, struc
     watch->next = s->n_list;
     if (a && a->is_audited)
         watch->twin = reduce_grain(a->twin, worker);
-    if (a && a->is_chosen[grain])
+    watch->ledger = a && a->is_recorded ? a->ledger : NULL;
+    if (a && (a->is_chosen[grain] || watch->ledger))
         watch->digests = a->own + (size_t)(grain - s->grains.first) * a->width;
 }
 
-void audit_watch_input(struct audit_watch *watch, const struct batch *batch)
+static void seen(void *context, const struct layer *layer)
+{
+    const struct audit_watch *watch = context;
+    ledger_layer(watch->ledger, watch->worker, watch->grain, layer);
+}
+
+void audit_watch_input(struct audit_watch *watch, const struct batch *batch, struct pass *pass)
 {
     const struct session *s = watch->s;
     struct shape shape = session_input(s->train_set);
     size_t bytes = batch->n * shape.h * shape.w * shape.c * sizeof *batch->x;
     fault_point(FAULT_WEIGHTS, s->params, s->n * sizeof *s->params);
     fault_point(FAULT_INPUT, (float *)(uintptr_t)batch->x, bytes);
+    if (!watch->ledger)
+        return;
+    ledger_input(watch->ledger, watch->worker, batch);
+    pass->seen = seen;
+    pass->seen_context = watch;
 }
 
 void audit_watch_push(struct audit_watch *watch, size_t offset)
@@ -228,6 +252,8 @@ void audit_watch_end(struct audit_watch *watch, const double *metrics)
     size_t bytes = (size_t)model_loss(watch->s->model)->ops->n_metrics * sizeof *metrics;
     if (watch->digests)
         watch->digests[watch->s->n_list] = digest_bytes(metrics, bytes, 0);
+    if (watch->ledger)
+        ledger_grain(watch->ledger, watch->worker, watch->grain, watch->digests);
 }
 
 uint64_t audit_total(const struct audit *a, const uint64_t *digests)
@@ -299,6 +325,11 @@ void audit_reset(struct audit *a)
     if (a->twin)
         reduce_clear(a->twin);
     a->finding = (struct audit_finding){AUDIT_NONE, -1, -1};
+}
+
+struct ledger *audit_ledger(const struct audit *a)
+{
+    return a ? a->ledger : NULL;
 }
 
 struct audit_finding audit_finding(const struct audit *a)

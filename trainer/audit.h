@@ -18,7 +18,8 @@
 
 struct audit_config {
     double rate;           // share of the grains and of the steps; 0: none; 1: all
-    uint64_t verify_every; // steps; 0: never, but for audited steps
+    uint64_t verify_every; // steps; 0: never, but for audited steps. Verified steps are recorded
+    uint64_t record_at;    // for a replay: only this step (counted from 1) is
 };
 
 enum audit_check {
@@ -59,14 +60,16 @@ struct audit_watch {
     const struct session *s;
     struct audit *audit;
     int worker, grain;
-    float *grads;      // (n)
-    float *twin;       // of the second sum, or NULL
-    uint64_t *digests; // by tensor, then of the metrics; or NULL
-    size_t next;       // tensors from here on are final
+    float *grads;          // (n)
+    float *twin;           // of the second sum, or NULL
+    uint64_t *digests;     // by tensor, then of the metrics; or NULL
+    size_t next;           // tensors from here on are final
+    struct ledger *ledger; // of a recorded step, or NULL
 };
 void audit_watch_begin(struct audit_watch *watch, const struct session *session,
                        struct audit *audit, int worker, int grain, float *grads);
-void audit_watch_input(struct audit_watch *watch, const struct batch *batch);
+// May have the pass look at each layer.
+void audit_watch_input(struct audit_watch *watch, const struct batch *batch, struct pass *pass);
 // [offset, the one before) is final, and not yet in the sum.
 void audit_watch_push(struct audit_watch *watch, size_t offset);
 // ... and now it is. Also where the grain failed: others wait for its sum.
@@ -84,6 +87,9 @@ enum status audit_after_update(struct audit *audit, double lr);
 void audit_faults(const struct session *session);
 
 void audit_reset(struct audit *audit); // nothing is kept, nothing was found: for tests
+// Where digests of steps are kept; NULL: nowhere. Borrowed.
+struct ledger;
+struct ledger *audit_ledger(const struct audit *audit);
 struct audit_finding audit_finding(const struct audit *audit);
 
 #endif

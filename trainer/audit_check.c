@@ -36,8 +36,7 @@ static void keep(struct audit *a)
 
 static bool is_checked(const struct audit *a, uint64_t global)
 {
-    uint64_t every = a->config.verify_every;
-    return (every > 0 && (global + 1) % every == 0) || audit_is_audited(a, global);
+    return audit_is_verified(a, global) || audit_is_audited(a, global);
 }
 
 void audit_start(struct audit *a, uint64_t done)
@@ -187,6 +186,8 @@ enum status audit_before_update(struct audit *a)
     if (!a || (!a->is_checked && !a->any_chosen))
         return STATUS_OK;
     records_share(a, before_make(a));
+    if (a->is_recorded)
+        ledger_sums(a->ledger, a->weights_now);
     if (a->is_checked)
         TRY(memory_decide(a));
     if (a->any_chosen)
@@ -227,8 +228,10 @@ enum status audit_after_update(struct audit *a, double lr)
     a->has_kept = false;
     if (a->is_audited)
         TRY(audit_copy_update(a, lr));
-    if (is_shared || is_checked(a, a->global + 1))
+    if (is_shared || a->is_recorded || is_checked(a, a->global + 1))
         keep(a);
+    if (a->is_recorded)
+        ledger_end(a->ledger, a->global + 1, a->epoch, a->weights, a->state);
     if (!is_shared)
         return STATUS_OK;
     if (a->is_audited)

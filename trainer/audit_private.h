@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "trainer/audit.h"
+#include "trainer/ledger.h"
 #include "trainer/update_private.h"
 
 // A second place for this rank's part of the update.
@@ -49,7 +50,8 @@ struct audit {
     uint64_t *totals;          // (size)
     uint64_t *spare;           // (2, width)
     uint64_t epoch, at, global;
-    bool is_checked, is_audited; // the step in hand
+    bool is_checked, is_audited, is_recorded; // the step in hand
+    struct ledger *ledger;                    // NULL: nothing is recorded
     struct audit_finding finding;
 };
 
@@ -58,6 +60,7 @@ enum status audit_compute(struct audit *audit, int worker, struct loader *loader
                           uint64_t *digests);
 uint64_t audit_total(const struct audit *audit, const uint64_t *digests);
 bool audit_is_audited(const struct audit *audit, uint64_t global);
+bool audit_is_verified(const struct audit *audit, uint64_t global); // and recorded
 
 // audit_check.c
 enum status audit_records_init(struct audit *audit);

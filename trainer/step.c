@@ -118,7 +118,7 @@ static enum status grain_run(struct step *step, int worker, int grain,
         .laps = laps,
     };
     struct model *model = s->models[worker];
-    audit_watch_input(&hook.watch, &batch);
+    audit_watch_input(&hook.watch, &batch, &pass);
     model_forward(model, &pass, batch.x);
     fault_point(FAULT_WEIGHTS, s->params, s->n * sizeof *s->params);
     model_loss_eval(model, &pass, batch.target, true, 1.0f / (float)s->order.batch, metrics);
