@@ -12,6 +12,7 @@
 #include "comm/rehearsal.h"
 #include "trainer/board.h"
 #include "trainer/checkpoint.h"
+#include "trainer/ledger.h"
 #include "trainer/progress.h"
 #include "trainer/signals.h"
 #include "trainer/step.h"
@@ -414,6 +415,16 @@ static enum status stop_early(const struct loop *l)
     return STATUS_OK;
 }
 
+static enum status digests_open(struct loop *l)
+{
+    struct ledger *ledger = audit_ledger(l->one.audit);
+    char path[RUN_PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/digests.jsonl", l->config->folder->path);
+    if (!ledger || l->s->group->rank != 0)
+        return STATUS_OK;
+    return ledger_open(ledger, path, l->global);
+}
+
 static enum status loop_start(struct loop *l)
 {
     struct session *s = l->s;
@@ -441,6 +452,8 @@ static enum status loop_start(struct loop *l)
                               l->global, l->is_open);
     if (status == STATUS_OK)
         status = board_init(&l->board, l->config->folder, s, l->config->histograms, l->global);
+    if (status == STATUS_OK)
+        status = digests_open(l);
     TRY(group_agree(s->group, status));
     if (l->global >= s->steps && !l->is_open) {
         log_line("the run in %s is complete (%llu steps): nothing to do; --resume never or another "

@@ -13,6 +13,7 @@
 #include "trainer/cli.h"
 #include "trainer/loop.h"
 #include "trainer/plan.h"
+#include "trainer/replay.h"
 #include "trainer/run_start.h"
 #include "trainer/signals.h"
 #include "trainer/start_check.h"
@@ -20,7 +21,7 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed, threads, verify, histograms, explanations;
+    int64_t seed, threads, replay, verify, histograms, explanations;
     double audit;
     bool plan, force, quiet, profile;
     int argc; // as started
@@ -63,7 +64,7 @@ static const struct cli_option options[] = {
      NULL},
     {{"verify", OPTION_INT, offsetof(struct args, verify), "100", 0, 1e15, NULL,
       "steps between comparisons of all ranks' weights, and of each rank's memory with what it "
-      "was; 0: none"},
+      "was; the step's digests go into --out; 0: none"},
      0,
      "STEPS"},
     {{"audit", OPTION_FLOAT, offsetof(struct args, audit), "0", 0, 1, NULL,
@@ -79,6 +80,11 @@ static const struct cli_option options[] = {
       "test samples shown in TensorBoard's events at the end, with what the network saw in them"},
      0,
      "N"},
+    {{"replay", OPTION_INT, offsetof(struct args, replay), "0", 0, 1e15, NULL,
+      "compute this step of the run in --out again, train nothing, and say which layer and tensor "
+      "first differ from its digests.jsonl (exit code 5); 0: no"},
+     0,
+     "STEP"},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
       "only warnings and errors"},
      'q',
@@ -142,8 +148,12 @@ static enum status train(struct session *session, const struct args *args)
     if (args->profile)
         TRY(session_profile(session));
     bool is_auto = strcmp(args->resume, "auto") == 0, is_never = strcmp(args->resume, "never") == 0;
+    CHECK(args->replay == 0 || args->out, STATUS_USAGE,
+          "--replay %lld: --out names no run to replay", (long long)args->replay);
     struct run_folder folder;
     TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name, is_never));
+    if (args->replay > 0)
+        return group_agree(session->group, replay_run(session, &folder, (uint64_t)args->replay));
     TRY(run_folder_recipe(&folder, session->group, session->recipe->resolved));
     run_start_write(&folder, session, is_never, args->argc, args->argv);
     log_line("run    %s", folder.path);
