@@ -50,6 +50,8 @@ static void speak_abort(const struct group *group)
     snprintf(line, sizeof line, "%s (%s)", text[0] ? text : "unknown error", error_place());
     log_error(group && group->size > 1, line);
     fflush(NULL);
+    // MPICH's launcher may end without passing on what it has not read before the abort.
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
 void group_abort(struct group *group, enum status status)

@@ -12,6 +12,7 @@
 
 #include "comm/events.h"
 #include "comm/memory.h"
+#include "comm/places.h"
 #include "data/dataset_private.h"
 #include "data/dataset_seal.h"
 
@@ -77,14 +78,15 @@ static enum status path_split(const char *path, char **file, const char **group)
 static char *file_find(const char *file, char *tried, size_t tried_bytes)
 {
     const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
-    const char *const place[][2] = {
-        {"", file}, {SW2_DATADIR "/", file}, {SW2_DATADIR "/", base}, {SW2_SOURCEDIR "/", file}};
+    const char *share = places_share();
+    const char *const place[][3] = {
+        {"", "", file}, {share, "/", file}, {share, "/", base}, {SW2_SOURCEDIR, "/", file}};
     size_t n = file[0] == '/' ? 1 : sizeof place / sizeof *place, used = 0;
     for (size_t i = 0; i < n; i++) {
         char *path = NULL;
         if (i == 2 && base == file)
             continue; // the same as the one before
-        if (asprintf(&path, "%s%s", place[i][0], place[i][1]) < 0)
+        if (asprintf(&path, "%s%s%s", place[i][0], place[i][1], place[i][2]) < 0)
             return NULL;
         if (access(path, F_OK) == 0)
             return path;

@@ -251,7 +251,7 @@ static void test_help(void **state)
         free(text);
         cli_free(parsed);
     }
-    char *text = cli_help(&program);
+    char *text = cli_help(&program, CLI_HELP);
     assert_string_equal(text, help);
     free(text);
 }

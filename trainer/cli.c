@@ -9,6 +9,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/names.h"
+#include "trainer/cli_private.h"
 
 struct reader {
     struct cli_parsed *parsed;
@@ -22,9 +23,21 @@ struct reader {
     size_t *n_strings;    // (n_options)
 };
 
-static enum status show_help(const struct cli *cli)
+// `argument` is --help, or --help=KIND.
+static enum status show_help(const struct cli *cli, const char *argument)
 {
-    char *text = cli_help(cli);
+    static const struct option kinds = {
+        .name = "help", .type = OPTION_CHOICE, .choices = CLI_TEXTS};
+    int kind = CLI_HELP;
+    struct yaml *memory = NULL;
+    if (strchr(argument, '=')) {
+        enum status status = yaml_parse(&memory, "command line", "", 0);
+        if (status == STATUS_OK)
+            status = options_parse(memory, &kinds, strchr(argument, '=') + 1, "--help", &kind);
+        yaml_free(memory);
+        TRY(status);
+    }
+    char *text = cli_help(cli, (enum cli_text)kind);
     CHECK(text, STATUS_ERROR, "out of memory for the help text");
     size_t n = strlen(text);
     log_line("%.*s", (int)(n > 0 ? n - 1 : 0), text); // log_line ends the line
@@ -40,6 +53,11 @@ static void show_version(const struct cli *cli)
     else
         log_line("%s %s", cli->program, SW2_VERSION);
     free(text);
+}
+
+static bool asks_for_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strncmp(argument, "--help=", 7) == 0;
 }
 
 static enum status unknown_option(const struct cli *cli, const char *argument)
@@ -154,10 +172,10 @@ static enum status read_arguments(struct reader *reader)
         const char *argument = reader->argv[reader->at++];
         if (is_open && strcmp(argument, "--") == 0) {
             is_open = false;
-        } else if (is_open && (strcmp(argument, "--help") == 0 ||
+        } else if (is_open && (asks_for_help(argument) ||
                                (strcmp(argument, "-h") == 0 && !find_letter(cli, 'h')))) {
             reader->parsed->is_done = true;
-            return show_help(cli);
+            return show_help(cli, argument);
         } else if (is_open && strcmp(argument, "--version") == 0) {
             reader->parsed->is_done = true;
             show_version(cli);
@@ -254,17 +272,10 @@ bool cli_is_given(const struct cli_parsed *parsed, const char *name)
     return parsed->is_given[option - parsed->cli->options];
 }
 
-// "sw2-data import" is called "import".
-static const char *command_name(const struct cli *command)
-{
-    const char *space = strrchr(command->program, ' ');
-    return space ? space + 1 : command->program;
-}
-
 static const struct cli *find_command(const struct cli *cli, const char *name)
 {
     for (size_t i = 0; i < cli->n_commands; i++)
-        if (strcmp(command_name(&cli->commands[i]), name) == 0)
+        if (strcmp(cli_command_name(&cli->commands[i]), name) == 0)
             return &cli->commands[i];
     return NULL;
 }
@@ -275,7 +286,7 @@ static enum status unknown_command(const struct cli *cli, const char *name)
     TRY(memory_alloc(&names, cli->n_commands, sizeof *names, "names of commands"));
     char known[256] = "";
     for (size_t i = 0, used = 0; i < cli->n_commands && used < sizeof known; i++) {
-        names[i] = command_name(&cli->commands[i]);
+        names[i] = cli_command_name(&cli->commands[i]);
         used +=
             (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
     }
@@ -294,10 +305,10 @@ enum status cli_select(const struct cli *cli, int argc, char **argv, const struc
         return unknown_command(cli, NULL);
     if (strcmp(name, "help") == 0 && argc > 2) {
         const struct cli *topic = find_command(cli, argv[2]);
-        return topic ? show_help(topic) : unknown_command(cli, argv[2]);
+        return topic ? show_help(topic, "") : unknown_command(cli, argv[2]);
     }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-        return show_help(cli);
+    if (asks_for_help(name) || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+        return show_help(cli, name);
     if (strcmp(name, "--version") == 0) {
         show_version(cli);
         return STATUS_OK;

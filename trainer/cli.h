@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The command line by table: one row per option drives parsing, --help and defaults. Used by the
 // mains of sw2-train, sw2-data (with commands) and sw2-eval. Knows no option of its own but --help
-// (-h) and --version.
+// (-h; --help=man|bash|zsh: a man page, completions) and --version.
 //
 //     static const struct cli_option options[] = {
 //         {{"out", OPTION_STRING, offsetof(struct args, out), "runs", 0, 0, NULL,
@@ -73,7 +73,11 @@ bool cli_is_given(const struct cli_parsed *parsed, const char *name);
 // STATUS_USAGE: none given (lists them), or unknown (names the nearest).
 enum status cli_select(const struct cli *cli, int argc, char **argv, const struct cli **command);
 
-// The text of --help, malloc'ed. NULL: out of memory.
-char *cli_help(const struct cli *cli);
+// What is made from the rows. All but the first are for the build, which installs them.
+enum cli_text { CLI_HELP, CLI_MANUAL, CLI_BASH, CLI_ZSH };
+#define CLI_TEXTS "help|man|bash|zsh" // --help=man: a man page; bash, zsh: completions
+
+// The text of --help, or of --help=KIND; malloc'ed. NULL: out of memory.
+char *cli_help(const struct cli *cli, enum cli_text kind);
 
 #endif

@@ -7,19 +7,39 @@
 #include <string.h>
 
 #include "comm/options_private.h"
+#include "trainer/cli_private.h"
 
 #define HELP_WIDTH 96
 #define LEFT_MAX 30 // a longer left side gets a line of its own
 
-static const char *const exit_codes = "  0   done\n"
-                                      "  1   run-time error\n"
-                                      "  2   wrong usage or recipe\n"
-                                      "  3   bad data or checkpoint\n"
-                                      "  4   loss or gradient not finite\n"
-                                      "  5   verification failed\n"
-                                      "  75  stopped with a checkpoint, run again\n";
+const struct cli_exit_code cli_exit_codes[] = {{0, "done"},
+                                               {1, "run-time error"},
+                                               {2, "wrong usage or recipe"},
+                                               {3, "bad data or checkpoint"},
+                                               {4, "loss or gradient not finite"},
+                                               {5, "verification failed"},
+                                               {75, "stopped with a checkpoint, run again"},
+                                               {0, NULL}};
 
-static const char *value_name(const struct cli_option *option)
+bool cli_is_flag(const struct cli_option *option)
+{
+    return option->row.type == OPTION_BOOL;
+}
+
+bool cli_is_on(const struct cli_option *option)
+{
+    return cli_is_flag(option) && option->row.fallback && strcmp(option->row.fallback, "true") == 0;
+}
+
+bool cli_has_letter(const struct cli *cli, char letter)
+{
+    for (size_t i = 0; i < cli->n_options; i++)
+        if (cli->options[i].letter == letter)
+            return true;
+    return false;
+}
+
+const char *cli_value_name(const struct cli_option *option)
 {
     if (option->value)
         return option->value;
@@ -42,23 +62,21 @@ static const char *value_name(const struct cli_option *option)
 static void left_text(const struct cli_option *option, char *out, size_t bytes)
 {
     char letter[8] = "    ";
-    bool is_flag = option->row.type == OPTION_BOOL;
+    bool is_flag = cli_is_flag(option);
     if (option->letter)
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
-    bool is_on = is_flag && option->row.fallback && strcmp(option->row.fallback, "true") == 0;
-    snprintf(out, bytes, "  %s--%s%s%s%s", letter, is_on ? "[no-]" : "", option->row.name,
-             is_flag ? "" : " ", is_flag ? "" : value_name(option));
+    snprintf(out, bytes, "  %s--%s%s%s%s", letter, cli_is_on(option) ? "[no-]" : "",
+             option->row.name, is_flag ? "" : " ", is_flag ? "" : cli_value_name(option));
 }
 
-// Help, then what follows from the row: default, bounds, choices.
-static void right_text(const struct cli_option *option, char *out, size_t bytes)
+void cli_row_text(const struct cli_option *option, char *out, size_t bytes)
 {
     const struct option *row = &option->row;
     char bounds[OPTION_BOUNDS_BYTES], fallback[64] = "", choices[128] = "";
     option_bounds(row, bounds);
     bool is_flag = row->type == OPTION_BOOL;
     bool is_required = !row->fallback && row->type != OPTION_STRING && row->type != OPTION_STRINGS;
-    if (is_flag && row->fallback && strcmp(row->fallback, "true") == 0)
+    if (cli_is_on(option))
         snprintf(fallback, sizeof fallback, "default on");
     else if (is_required)
         snprintf(fallback, sizeof fallback, "required");
@@ -127,25 +145,23 @@ static void write_options(FILE *out, const struct cli *cli)
     }
     column = column < 18 ? 18 : column;
     fputs("\nOptions:\n", out);
-    bool has_h = false;
     for (size_t i = 0; i < cli->n_options; i++) {
-        has_h = has_h || cli->options[i].letter == 'h';
         left_text(&cli->options[i], left, sizeof left);
-        right_text(&cli->options[i], right, sizeof right);
+        cli_row_text(&cli->options[i], right, sizeof right);
         write_row(out, left, right, column);
     }
-    write_row(out, has_h ? "      --help" : "  -h, --help", "print this text", column);
+    write_row(out, cli_has_letter(cli, 'h') ? "      --help" : "  -h, --help", "print this text",
+              column);
     write_row(out, "      --version", "print the version and those of the libraries", column);
 }
 
-static const char *command_name(const struct cli *command)
+const char *cli_command_name(const struct cli *command)
 {
     const char *space = strrchr(command->program, ' ');
     return space ? space + 1 : command->program;
 }
 
-// The first sentence of `about`, on one line, without its full stop.
-static void summary_text(const struct cli *command, char *out, size_t bytes)
+void cli_summary(const struct cli *command, char *out, size_t bytes)
 {
     size_t n = 0;
     for (const char *c = command->about; *c && n + 1 < bytes; c++) {
@@ -162,24 +178,19 @@ static void write_commands(FILE *out, const struct cli *cli)
     size_t column = 0;
     fputs("\nCommands:\n", out);
     for (size_t i = 0; i < cli->n_commands; i++) {
-        size_t n = strlen(command_name(&cli->commands[i])) + 4;
+        size_t n = strlen(cli_command_name(&cli->commands[i])) + 4;
         column = n > column ? n : column;
     }
     for (size_t i = 0; i < cli->n_commands; i++) {
-        snprintf(left, sizeof left, "  %s", command_name(&cli->commands[i]));
-        summary_text(&cli->commands[i], right, sizeof right);
+        snprintf(left, sizeof left, "  %s", cli_command_name(&cli->commands[i]));
+        cli_summary(&cli->commands[i], right, sizeof right);
         write_row(out, left, right, column);
     }
     fprintf(out, "\n%s COMMAND --help explains a command.\n", cli->program);
 }
 
-char *cli_help(const struct cli *cli)
+static void write_help(FILE *out, const struct cli *cli)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    if (!out)
-        return NULL;
     if (cli->n_commands)
         fprintf(out, "Usage: %s COMMAND [OPTIONS] ...\n\n", cli->program);
     else
@@ -193,7 +204,24 @@ char *cli_help(const struct cli *cli)
         fputs("\nExamples:\n", out);
         write_lines(out, cli->examples, "  ");
     }
-    fprintf(out, "\nExit codes:\n%s", exit_codes);
+    fputs("\nExit codes:\n", out);
+    for (const struct cli_exit_code *exit = cli_exit_codes; exit->text; exit++)
+        fprintf(out, "  %-2d  %s\n", exit->code, exit->text);
+}
+
+char *cli_help(const struct cli *cli, enum cli_text kind)
+{
+    static void (*const write[])(FILE * out,
+                                 const struct cli *cli) = {[CLI_HELP] = write_help,
+                                                           [CLI_MANUAL] = cli_write_manual,
+                                                           [CLI_BASH] = cli_write_bash,
+                                                           [CLI_ZSH] = cli_write_zsh};
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+    if (!out)
+        return NULL;
+    write[kind](out, cli);
     if (fclose(out) != 0) {
         free(text);
         return NULL;

@@ -9,6 +9,7 @@
 
 #include "comm/memory.h"
 #include "comm/names.h"
+#include "comm/places.h"
 #include "models/layer.h"
 
 #include "embedded_recipe.h" // made by the build from models/recipes/digits.yaml
@@ -43,21 +44,20 @@ static bool file_is_there(const char *path)
 // `which` itself, or a recipe of that name beside the sources or the installation.
 static enum status recipe_find(const char *which, char path[4096])
 {
-    static const char *const places[] = {"%s", SW2_DATADIR "/recipes/%s.yaml",
-                                         SW2_SOURCEDIR "/models/recipes/%s.yaml"};
+    const char *const places[][3] = {{"", "", ""},
+                                     {places_share(), "/recipes/", ".yaml"},
+                                     {SW2_SOURCEDIR, "/models/recipes/", ".yaml"}};
     size_t n = strchr(which, '/') ? 1 : sizeof places / sizeof *places;
     for (size_t i = 0; i < n; i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        int length = snprintf(path, 4096, places[i], which);
-#pragma GCC diagnostic pop
+        int length = snprintf(path, 4096, "%s%s%s%s", places[i][0], places[i][1], which,
+                              places[i][2]);
         if (length > 0 && length < 4096 && file_is_there(path))
             return STATUS_OK;
     }
     FAIL(STATUS_USAGE,
          "recipe '%s' not found: neither a file nor the name of an installed recipe "
-         "(looked for %s.yaml in " SW2_DATADIR "/recipes)",
-         which, which);
+         "(looked for %s.yaml in %s/recipes)",
+         which, which, places_share());
 }
 
 static enum status file_read(const char *path, char **text, size_t *n)
