@@ -42,8 +42,7 @@ in_root apt-get -qq update
 in_root apt-get -qq install -y --no-install-recommends /tmp/sw2.deb >"$build/install.log" 2>&1 ||
     { tail -n 20 "$build/install.log" && exit 1; }
 echo "installed: $(in_root dpkg-query -W -f '${Package} ${Version}, ${Installed-Size} KiB' sw2)"
-for program in "$SOURCE"/trainer/*_main.c; do
-    program=sw2-$(basename "$program" _main.c)
+for program in $(in_root dpkg -L sw2 | grep '^/usr/bin/'); do
     in_root "$program" --version
 done
 in_root sw2-train --out /tmp/one
