@@ -45,7 +45,7 @@ static time_t next_alive;   // seconds of processor time
 
 // ---- in the child
 
-static void limit_set(int what, uint64_t most)
+static void limit_set(__rlimit_resource_t what, uint64_t most)
 {
     struct rlimit limit;
     if (getrlimit(what, &limit) != 0)
