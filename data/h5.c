@@ -279,7 +279,32 @@ const char *h5_path(const struct h5 *file)
 
 hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name)
 {
-    return h5_header_check(file, at, name) ? H5Oopen(at, name, links) : -1;
+    return h5_header_refuses(file, at, name) ? -1 : H5Oopen(at, name, links);
+}
+
+// Links are followed to where the file says, also round and round, or to other files.
+static enum status links_check(const struct h5 *file, const char *object)
+{
+    char part[1024];
+    size_t length = strlen(object);
+    CHECK(length < sizeof part, STATUS_DATA, "%s: the name '%.100s...' is too long", file->path,
+          object);
+    for (size_t i = 0; i < length;) {
+        i += strspn(object + i, "/");
+        if (i == length)
+            break;
+        i += strcspn(object + i, "/");
+        memcpy(part, object, i);
+        part[i] = 0;
+        H5L_info_t info;
+        if (H5Lexists(file->id, part, links) <= 0 || H5Lget_info(file->id, part, &info, links) < 0)
+            return STATUS_OK; // H5Oopen will say why
+        CHECK(info.type == H5L_TYPE_HARD, STATUS_DATA,
+              "%s: '%s' is a link to another %s, which is not followed; copy the data to its place"
+              " (h5copy)",
+              file->path, part, info.type == H5L_TYPE_SOFT ? "name" : "file");
+    }
+    return STATUS_OK;
 }
 
 bool h5_exists_locked(struct h5 *file, const char *object)
@@ -299,11 +324,13 @@ bool h5_exists_locked(struct h5 *file, const char *object)
         if (H5Lexists(file->id, part, links) <= 0)
             return false;
     }
-    hid_t id = h5_open_checked(file, file->id, length ? object : "/");
-    if (id < 0)
-        return false;
-    H5Oclose(id);
-    return true;
+    object = length ? object : "/";
+    if (h5_header_refuses(file, file->id, object))
+        return true; // it is there; opening it tells why not
+    hid_t id = H5Oopen(file->id, object, links);
+    if (id >= 0)
+        H5Oclose(id);
+    return id >= 0;
 }
 
 bool h5_exists(struct h5 *file, const char *object)
@@ -317,8 +344,9 @@ bool h5_exists(struct h5 *file, const char *object)
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object)
 {
     name = *name ? name : "/";
-    CHECK(h5_header_check(file, file->id, name), STATUS_DATA,
-          "%s: '%s' is damaged: its header claims what cannot be", file->path, name);
+    TRY(links_check(file, name));
+    const char *refused = h5_header_refuses(file, file->id, name);
+    CHECK(!refused, STATUS_DATA, "%s: '%s' %s", file->path, name, refused);
     *object = H5Oopen(file->id, name, links);
     if (*object < 0) {
         char why[sizeof reason];
@@ -342,8 +370,8 @@ struct child_list {
 
 static herr_t child_add(hid_t group, const char *name, const H5L_info_t *info, void *context)
 {
-    (void)info;
     struct child_list *list = context;
+    bool is_refused = info->type != H5L_TYPE_HARD || h5_header_refuses(list->file, group, name);
     if (list->n == list->room) {
         size_t room = list->room ? list->room * 2 : 16;
         struct child *more = realloc(list->child, room * sizeof *more);
@@ -354,11 +382,13 @@ static herr_t child_add(hid_t group, const char *name, const H5L_info_t *info, v
         list->child = more;
         list->room = room;
     }
-    hid_t id = h5_open_checked(list->file, group, name);
-    if (id < 0)
-        return 0; // a dangling link
-    list->child[list->n].is_dataset = H5Iget_type(id) == H5I_DATASET;
-    H5Oclose(id);
+    // What is refused is listed, so that who asks for it is told why.
+    hid_t id = is_refused ? -1 : H5Oopen(group, name, links);
+    if (id < 0 && !is_refused)
+        return 0; // damaged
+    list->child[list->n].is_dataset = is_refused || H5Iget_type(id) == H5I_DATASET;
+    if (!is_refused)
+        H5Oclose(id);
     list->child[list->n].name = strdup(name);
     if (!list->child[list->n].name) {
         list->is_failed = true;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Looks at an object header of the old format (which has no checksum) before HDF5 opens it: HDF5
-// 1.10 divides by the chunk dimensions of a damaged one, and copies what an attribute claims to
-// have. Read past HDF5, from the file itself;
-// everything not understood here is left to HDF5. Format: "HDF5 File Format Specification", version
-// 3.0, IV.A.1.a (header version 1), IV.A.2.b (data space), IV.A.2.i (layout), IV.A.2.m
-// (attribute), IV.A.2.q (continuation).
+// Looks at an object header before HDF5 opens the object: what we do not read is refused there,
+// virtual data sets, external storage, committed and shared types, as HDF5 1.10 loops or crashes
+// on damaged ones; it divides by the chunk dimensions of a damaged header, copies what an
+// attribute claims to have, and believes what a heap of texts says. Read past HDF5, from the file
+// itself; what is not understood here is left to HDF5. Format: "HDF5 File Format Specification",
+// version 3.0, IV.A.1.a and b (header versions 1 and 2), IV.A.2.b (data space), IV.A.2.i (layout),
+// IV.A.2.m (attribute), IV.A.2.q (continuation). The heap is h5_heap.c's.
 #include "data/h5_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define BLOCKS_MAX 32
@@ -15,10 +17,19 @@
 
 enum {
     MESSAGE_SPACE = 0x1,
+    MESSAGE_LINK_INFO = 0x2,
+    MESSAGE_TYPE = 0x3,
+    MESSAGE_EXTERNAL = 0x7,
     MESSAGE_LAYOUT = 0x8,
+    MESSAGE_BOGUS = 0x9,
     MESSAGE_ATTRIBUTE = 0xc,
-    MESSAGE_CONTINUATION = 0x10
+    MESSAGE_SHARED_TABLE = 0xf,
+    MESSAGE_CONTINUATION = 0x10,
+    MESSAGE_SYMBOL_TABLE = 0x11,
+    MESSAGE_DRIVER = 0x14,
+    MESSAGE_LAST = 0x17
 };
+enum { FLAG_SHARED = 2, CLASS_VIRTUAL = 3, TYPE_VARIABLE = 9 };
 
 struct header {
     const struct h5 *file;
@@ -28,11 +39,19 @@ struct header {
     struct {
         uint64_t at, bytes;
     } block[BLOCKS_MAX];
-    int space_rank;  // -1: none seen
-    int layout_rank; // of chunks, with the element; -1: not chunked
-    bool has_zero;   // a chunk dimension is 0
-    bool is_short;   // an attribute claims more bytes than it has
+    size_t message_bytes; // of the head of a message: 8; 4 or 6 in version 2
+    uint32_t seen;        // bit i: a message of type i
+    int space_rank;       // -1: none seen
+    int layout_rank;      // of chunks, with the element; -1: not chunked
+    bool has_zero;        // a chunk dimension is 0
+    const char *refused;  // why; NULL: nothing found
 };
+
+static void refuse(struct header *header, const char *why)
+{
+    if (!header->refused)
+        header->refused = why;
+}
 
 static uint64_t number(const unsigned char *bytes, int n)
 {
@@ -63,12 +82,14 @@ static void block_add(struct header *header, uint64_t at, uint64_t bytes)
 // rank before the class and 5 bytes after it; version 3 the class first.
 static void layout_look(struct header *header, const unsigned char *data, uint64_t bytes)
 {
-    if (bytes < 12)
+    if (bytes < 4)
         return;
     bool is_old = data[0] < 3;
     int rank = is_old ? data[1] : data[2], class = is_old ? data[2] : data[1];
+    if (data[0] >= 3 && class == CLASS_VIRTUAL)
+        refuse(header, "is a virtual data set, which is not supported; copy it (h5repack)");
     const unsigned char *dim = data + (is_old ? 8 : 3) + 8;
-    if (class != 2 || data[0] > 3)
+    if (class != 2 || data[0] > 3 || bytes < 12)
         return;
     header->layout_rank = rank;
     for (int i = 0; i < rank && dim + 4 * i + 4 <= data + bytes; i++)
@@ -90,31 +111,60 @@ static bool space_elements(const unsigned char *data, uint64_t bytes, uint64_t *
     return true;
 }
 
+// Texts of variable length: a length (4 bytes), the address of a heap (8) and a number in it (4).
+static void variable_look(struct header *header, const unsigned char *data, uint64_t n)
+{
+    for (uint64_t i = 0; i < n && !header->refused; i++, data += 16)
+        if (number(data, 4) > 0 && !h5_heap_holds(header->file, header->base, number(data + 4, 8),
+                                                  number(data + 12, 4), number(data, 4)))
+            refuse(header, "is damaged: an attribute's texts are not where it says");
+}
+
 // HDF5 copies as many bytes as type and space of an attribute claim, whether or not the message has
 // them. Version, flags, sizes of name, type and space (2 each), in version 3 the character set;
 // then the three, in version 1 each padded to 8 bytes; then the data.
 static void attribute_look(struct header *header, const unsigned char *data, uint64_t bytes)
 {
-    if (bytes < 9 || data[0] < 1 || data[0] > 3 || (data[0] > 1 && data[1]))
-        return; // flags: type or space stand elsewhere
+    if (bytes < 9 || data[0] < 1 || data[0] > 3)
+        return;
+    if (data[0] > 1 && data[1])
+        refuse(header, "has an attribute of a committed type, which is not supported");
     uint64_t unit = data[0] == 1 ? 8 : 1, size[3], at[4] = {data[0] == 3 ? 9 : 8}, n = 0;
     for (int i = 0; i < 3; i++) {
         size[i] = number(data + 2 + 2 * i, 2);
         at[i + 1] = at[i] + (size[i] + unit - 1) / unit * unit;
     }
     uint64_t needed = 0;
-    header->is_short = header->is_short || at[3] > bytes || size[1] < 8;
-    if (header->is_short || !space_elements(data + at[2], size[2], &n))
+    if (at[3] > bytes || size[1] < 8)
+        refuse(header, "is damaged: an attribute claims more bytes than it has");
+    if (header->refused || !space_elements(data + at[2], size[2], &n))
         return;
     if (__builtin_mul_overflow(n, number(data + at[1] + 4, 4), &needed) || needed > bytes - at[3])
-        header->is_short = true;
+        refuse(header, "is damaged: an attribute claims more bytes than it has");
+    else if ((data[at[1]] & 0xf) == TYPE_VARIABLE && number(data + at[1] + 4, 4) == 16)
+        variable_look(header, data + at[3], n);
 }
 
-static void message_look(struct header *header, uint64_t type, const unsigned char *data,
-                         uint64_t bytes)
+static void message_look(struct header *header, uint64_t type, unsigned flags,
+                         const unsigned char *data, uint64_t bytes)
 {
-    if (type == MESSAGE_CONTINUATION && bytes >= 16)
-        block_add(header, number(data, 8), number(data + 8, 8));
+    if (type <= MESSAGE_LAST)
+        header->seen |= (uint32_t)1 << type;
+    if (type > MESSAGE_LAST || type == MESSAGE_BOGUS || type == MESSAGE_SHARED_TABLE ||
+        type == MESSAGE_DRIVER)
+        refuse(header, "is damaged: its header holds what belongs to no group or data set");
+    if (type == MESSAGE_EXTERNAL)
+        refuse(header, "is stored in other files (external storage), which is not supported");
+    if (flags & FLAG_SHARED) {
+        refuse(header, type == MESSAGE_TYPE ? "has a committed type, which is not supported"
+                                            : "shares parts of its header, which is not supported");
+        return;
+    }
+    if (type == MESSAGE_CONTINUATION && bytes >= 16) {
+        bool is_old = header->message_bytes == 8; // later: a signature before, a checksum behind
+        uint64_t at = number(data, 8), n = number(data + 8, 8);
+        block_add(header, at + (is_old ? 0 : 4), is_old || n < 8 ? n : n - 8);
+    }
     if (type == MESSAGE_SPACE && bytes >= 2)
         header->space_rank = data[1];
     if (type == MESSAGE_ATTRIBUTE)
@@ -123,15 +173,18 @@ static void message_look(struct header *header, uint64_t type, const unsigned ch
         layout_look(header, data, bytes);
 }
 
-// Messages: type (2 bytes), size (2), flags (1), 3 reserved, data.
+// Messages. Version 1: type (2 bytes), size (2), flags (1), 3 reserved, data. Version 2: type (1),
+// size (2), flags (1), perhaps the order of creation (2), data.
 static void block_look(struct header *header, const unsigned char *bytes, uint64_t n)
 {
-    for (uint64_t at = 0; at + 8 <= n;) {
-        uint64_t type = number(bytes + at, 2), size = number(bytes + at + 2, 2);
-        at += 8;
+    bool is_old = header->message_bytes == 8;
+    for (uint64_t at = 0; at + header->message_bytes <= n;) {
+        const unsigned char *head = bytes + at;
+        uint64_t type = number(head, is_old ? 2 : 1), size = number(head + (is_old ? 2 : 1), 2);
+        at += header->message_bytes;
         if (size > n - at)
             return;
-        message_look(header, type, bytes + at, size);
+        message_look(header, type, head[is_old ? 4 : 3], bytes + at, size);
         at += size;
     }
 }
@@ -147,42 +200,66 @@ static void blocks_look(struct header *header)
     }
 }
 
-// Version 1, 1 reserved, messages (2), references (4), bytes of the first block (4), 4 reserved.
-static bool header_is_sound(const struct h5 *file, uint64_t base, uint64_t at)
+// Version 1: version, 1 reserved, messages (2), references (4), bytes of the first block (4), 4
+// reserved. Version 2: signature, version, flags, perhaps times (16) and bounds (4), bytes of the
+// first block (1, 2, 4 or 8).
+static bool prefix_look(struct header *header, uint64_t at)
+{
+    unsigned char prefix[40] = {0};
+    if (!bytes_read(header, at, 16, prefix))
+        return false;
+    if (prefix[0] == 1) {
+        header->message_bytes = 8;
+        block_add(header, at + 16, number(prefix + 8, 4));
+        return true;
+    }
+    if (memcmp(prefix, "OHDR", 4) != 0 || !bytes_read(header, at, sizeof prefix, prefix))
+        return false;
+    unsigned flags = prefix[5], width = 1U << (flags & 3);
+    unsigned place = 6U + (flags & 0x20 ? 16U : 0U) + (flags & 0x10 ? 4U : 0U);
+    header->message_bytes = flags & 4 ? 6 : 4;
+    block_add(header, at + place + width, number(prefix + place, (int)width));
+    return true;
+}
+
+// Why this object must not be opened; NULL: it may.
+static const char *header_refuses(const struct h5 *file, uint64_t base, uint64_t at)
 {
     struct header header = {.file = file, .base = base, .space_rank = -1, .layout_rank = -1};
-    unsigned char prefix[16];
-    if (!bytes_read(&header, at, sizeof prefix, prefix) || prefix[0] != 1)
-        return true;
-    block_add(&header, at + sizeof prefix, number(prefix + 8, 4));
+    if (!prefix_look(&header, at))
+        return NULL; // HDF5 will say why
     blocks_look(&header);
-    if (header.is_short)
-        return false;
-    if (header.layout_rank < 0)
-        return true;
-    return !header.has_zero && header.layout_rank == header.space_rank + 1;
+    const uint32_t group = 1U << MESSAGE_LINK_INFO | 1U << MESSAGE_SYMBOL_TABLE;
+    const uint32_t set = 1U << MESSAGE_SPACE | 1U << MESSAGE_TYPE | 1U << MESSAGE_LAYOUT;
+    if (!(header.seen & group) && (header.seen & set) == 1U << MESSAGE_TYPE)
+        refuse(&header, "is a committed type, expected a group or a data set");
+    if (!(header.seen & (group | set)))
+        refuse(&header, "is damaged: neither a group nor a data set");
+    if (header.layout_rank >= 0 && (header.has_zero || header.layout_rank != header.space_rank + 1))
+        refuse(&header, "is damaged: its header claims what cannot be");
+    return header.refused;
 }
 
 #if H5_VERSION_GE(1, 12, 0)
 // Later libraries check this themselves.
-bool h5_header_check(const struct h5 *file, hid_t at, const char *name)
+const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name)
 {
-    (void)file, (void)at, (void)name, (void)header_is_sound;
-    return true;
+    (void)file, (void)at, (void)name, (void)header_refuses;
+    return NULL;
 }
 #else
-bool h5_header_check(const struct h5 *file, hid_t at, const char *name)
+const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name)
 {
     H5O_info_t info;
     size_t address_bytes = 0, size_bytes = 0;
     hsize_t base = 0;
     if (file->fd < 0 || H5Oget_info_by_name2(at, name, &info, H5O_INFO_BASIC, h5_links()) < 0)
-        return true; // HDF5 will say why
+        return NULL; // HDF5 will say why
     hid_t plist = H5Fget_create_plist(file->id);
     bool is_known = plist >= 0 && H5Pget_userblock(plist, &base) >= 0 &&
                     H5Pget_sizes(plist, &address_bytes, &size_bytes) >= 0 && address_bytes == 8 &&
                     size_bytes == 8;
     H5Pclose(plist);
-    return !is_known || header_is_sound(file, base, info.addr);
+    return is_known ? header_refuses(file, base, info.addr) : NULL;
 }
 #endif

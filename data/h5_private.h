@@ -47,9 +47,13 @@ hid_t h5_links(void);               // link access list that follows no link to 
 enum h5_type h5_type_of(hid_t type, bool *is_native);
 
 // The following are called with the lock held.
-// False: opening this object would crash HDF5 1.10 (h5_header.c).
-bool h5_header_check(const struct h5 *file, hid_t at, const char *name);
-// H5Oopen of an object that passes h5_header_check; -1 if there is none.
+// Why this object is not opened, for a message after its name (h5_header.c); NULL: it may be.
+const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name);
+// Does the collection at this address of the global heap hold the object, of at least `length`
+// bytes, and is it sound?
+bool h5_heap_holds(const struct h5 *file, uint64_t base, uint64_t at, uint64_t object,
+                   uint64_t length);
+// H5Oopen of an object that is not refused; -1 if there is none.
 hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name);
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
 bool h5_exists_locked(struct h5 *file, const char *object);

@@ -18,7 +18,7 @@
 static enum status set_check_filters(struct h5_set *set, hid_t plist)
 {
     static const H5Z_filter_t known[] = {H5Z_FILTER_DEFLATE, H5Z_FILTER_SHUFFLE,
-                                         H5Z_FILTER_FLETCHER32, H5Z_FILTER_SZIP};
+                                         H5Z_FILTER_FLETCHER32};
     int n = H5Pget_nfilters(plist);
     CHECK(n >= 0 && n <= H5_FILTERS_MAX, STATUS_DATA, "%s: '%s' has a damaged list of filters",
           set->file->path, set->name);
@@ -36,7 +36,7 @@ static enum status set_check_filters(struct h5_set *set, hid_t plist)
               "%s: '%s' is stored with filter %d (%s), which cannot be read here; "
               "rewrite it with gzip or none",
               set->file->path, set->name, (int)filter, name);
-        set->info.is_compressed |= filter == H5Z_FILTER_DEFLATE || filter == H5Z_FILTER_SZIP;
+        set->info.is_compressed |= filter == H5Z_FILTER_DEFLATE;
     }
     return STATUS_OK;
 }

@@ -68,6 +68,44 @@ def classes(f):
                                    b"seven", b"eight", b"nine"])
 
 
+def variable(f):
+    """As classes, in texts of variable length: h5py's own way."""
+    f["x"] = pixels(ROWS, 9)
+    f["y"] = labels(rows=ROWS)
+    f.attrs["classes"] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
+                          "nine"]
+
+
+def committed(f):
+    f["type"] = np.dtype(np.int64)
+    f["x"] = pixels(ROWS, 9)
+    y = f.create_dataset("y", (ROWS,), dtype=f["type"])
+    y[...] = labels()
+
+
+def committed_attribute(f):
+    f["type"] = np.dtype(np.int64)
+    f["x"] = pixels(ROWS, 9)
+    f["y"] = labels()
+    f["y"].attrs.create("a", 7, dtype=f["type"])
+
+
+def type_as_data(f):
+    f["x"] = np.dtype(np.uint8)
+    f["y"] = labels()
+
+
+def szip(f):
+    f.create_dataset("x", data=pixels(ROWS, 10), chunks=(10, 10), compression="szip",
+                     compression_opts=("nn", 8))
+    f["y"] = labels()
+
+
+def scaled(f):
+    f.create_dataset("x", data=pixels(ROWS, 9), chunks=(10, 9), scaleoffset=0)
+    f["y"] = labels()
+
+
 def strings(f):
     f["x"] = pixels(ROWS, 9)
     f["y"] = np.array([b"label%d" % (i % 10) for i in range(ROWS)])
@@ -144,9 +182,10 @@ def main():
     folder = os.path.join(here, "..", "tests", "golden", "foreign")
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)
-    cases = [gzip, chunked, bigendian, half, userblock, links, classes, strings, booleans, compound,
+    cases = [gzip, chunked, bigendian, half, userblock, links, classes, variable, strings, booleans,
+             compound,
              lzf, unwritten, empty, virtual, external, external_link, missing_chunk, short_chunk,
-             long_chunk]
+             long_chunk, committed, committed_attribute, type_as_data, szip, scaled]
     for case in cases:
         options = {"userblock_size": 512} if case is userblock else {}
         with h5py.File(case.__name__ + ".h5", "w", libver="earliest", **options) as f:

@@ -217,7 +217,13 @@ static const struct {
     {"bigendian", NULL, {1, 1, 9}, false, 1},
     {"half", NULL, {1, 1, 9}, false, 1},
     {"userblock", NULL, {6, 5, 1}, true, 1},
-    {"links", NULL, {6, 5, 1}, true, 1},
+    {"links", "'/x' is a link to another name|not followed", {0}, 0, 0},
+    {"variable", NULL, {1, 1, 9}, true, 1},
+    {"committed", "'/y' has a committed type", {0}, 0, 0},
+    {"committed_attribute", "'/y' has an attribute of a committed type", {0}, 0, 0},
+    {"type_as_data", "'/x' is a committed type, expected a group or a data set", {0}, 0, 0},
+    {"szip", "filter 4 (szip)|rewrite it with gzip", {0}, 0, 0},
+    {"scaled", "filter 6 (scaleoffset)|rewrite it with gzip", {0}, 0, 0},
     {"classes", NULL, {1, 1, 9}, true, 1},
     {"strings", "'/y' is neither integer nor float", {0, 0, 0}, 0, 0},
     {"booleans", "'/y' is neither integer nor float", {0, 0, 0}, 0, 0},
@@ -230,7 +236,7 @@ static const struct {
     {"missing_chunk", "the chunk of '/x' that begins with row 15 was never written", {0}, 0, 0},
     {"short_chunk", "the chunk of '/x' that begins with row 15 is damaged", {0}, 0, 0},
     {"long_chunk", "the chunk of '/x' that begins with row 15 is damaged", {0}, 0, 0},
-    {"external_link", "no inputs and targets|holds: x", {0, 0, 0}, 0, 0},
+    {"external_link", "'/y' is a link to another file|not followed", {0}, 0, 0},
 };
 
 static double foreign_value(const void *raw, bool is_u8, size_t i)
@@ -277,7 +283,7 @@ static void test_foreign(void **state)
         check_foreign(i, dataset);
         size_t n = 0;
         char *const *names = dataset_classes(dataset, &n);
-        if (strcmp(foreign[i].file, "classes") == 0) {
+        if (strcmp(foreign[i].file, "classes") == 0 || strcmp(foreign[i].file, "variable") == 0) {
             assert_int_equal(n, 10);
             assert_string_equal(names[0], "zero");
             assert_string_equal(names[7], "seven");
@@ -285,6 +291,36 @@ static void test_foreign(void **state)
             assert_int_equal(n, 0);
         }
         dataset_close(dataset);
+    }
+}
+
+// A heap of texts whose objects claim sizes that go out of bounds, or round and round: HDF5 1.10
+// never comes back from one of these.
+static void test_heap(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {UINT64_MAX - 15, UINT64_MAX, 0, 1, 1 << 20, (uint64_t)1 << 40};
+    unsigned char bytes[1 << 14];
+    FILE *file = fopen(SW2_GOLDEN "/foreign/variable.h5", "rb");
+    assert_non_null(file);
+    size_t n = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    unsigned char *heap = memmem(bytes, n, "GCOL", 4);
+    assert_non_null(heap);
+    char path[300];
+    snprintf(path, sizeof path, "%s/heap.h5", folder);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct data_config config = dataset_defaults();
+        struct dataset *dataset = NULL;
+        memcpy(heap + 24, &sizes[i], 8); // little-endian, as everything here
+        file = fopen(path, "wb");
+        assert_non_null(file);
+        assert_int_equal(fwrite(bytes, 1, n, file), n);
+        fclose(file);
+        alarm(60);
+        enum status status = dataset_open(&dataset, path, DATASET_TRAIN, &config);
+        alarm(0);
+        expect_error(status, STATUS_DATA, "'/' is damaged|texts", "heap");
     }
 }
 
@@ -308,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_heap),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

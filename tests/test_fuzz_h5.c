@@ -69,6 +69,8 @@ static void test_chunked_files(void **state)
     fuzz(&(struct damage_plan){"header of y", 0, 7160 * 8, 7280 * 8, 1});
     damaged_image(SW2_GOLDEN "/foreign/classes.h5");
     fuzz(&(struct damage_plan){"attribute", 0, 1690 * 8, 1750 * 8, 1});
+    damaged_image(SW2_GOLDEN "/foreign/variable.h5");
+    fuzz(&(struct damage_plan){"texts in the heap", 211, 0, 0, 37});
 }
 
 static int setup(void **state)
