@@ -39,10 +39,11 @@ echo "runs from where it was moved${hide:+, without its sources}"
 
 # Man pages: each program and option; nothing that a formatter objects to.
 for program in "${programs[@]}"; do
-    page=$prefix/share/man/man1/$program.1
-    [ -s "$page" ] || fail "$program has no man page"
+    page=$work/$program.1
+    zcat -f "$prefix/share/man/man1/$program.1"* >"$page" && [ -s "$page" ] ||
+        fail "$program has no man page"
     ! command -v mandoc >/dev/null || must mandoc -T lint -W warning "$page"
-    ! command -v man >/dev/null || ! man -l --warnings -P cat "$page" 2>&1 >page | grep . ||
+    ! command -v man >/dev/null || ! man -l --warnings -P cat "$page" 2>&1 >shown | grep . ||
         fail "man objects to $page"
     texts=$("$prefix/bin/$program" --help)
     for command in $(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\)  .*/\1/p' <<<"$texts"); do

@@ -31,7 +31,7 @@ struct args {
 static const struct cli_option options[] = {
     {{"out", OPTION_STRING, offsetof(struct args, out), NULL, 0, 0, NULL,
       "folder of the run; default: a new one, runs/<name>-<n>"},
-     0,
+     'O',
      "DIR"},
     {{"resume", OPTION_STRING, offsetof(struct args, resume), "auto", 0, 0, NULL,
       "auto: go on from the newest good checkpoint in --out, if any; never; or a checkpoint's "

@@ -45,11 +45,15 @@ echo "installed: $(in_root dpkg-query -W -f '${Package} ${Version}, ${Installed-
 for program in $(in_root dpkg -L sw2 | grep '^/usr/bin/'); do
     in_root "$program" --version
 done
-in_root sw2-train --out /tmp/one
-in_root mpirun -q -np 2 sw2-train digits --out /tmp/two
+in_root sw2-train --quiet --out /tmp/one
+in_root mpirun -q -np 2 sw2-train digits --quiet -O /tmp/two
 in_root sw2-eval /tmp/two/checkpoints/best.h5 >/dev/null
 in_root sw2-predict /tmp/one/checkpoints digits.h5:/test --out /dev/null
-in_root sw2-train fashion --plan 2>&1 | grep -q 'fashion' # its data set is not there
+in_root sw2-train fashion --plan >"$build/plan.log" 2>&1 || true # its data set is not there
+grep -q '/usr/share/sw2/recipes/fashion.yaml\|no data file' "$build/plan.log" || {
+    cat "$build/plan.log"
+    exit 1
+}
 digests() { tail -n 1 "$root/tmp/$1/metrics.csv" | grep -o '[0-9a-f]\{16\}-[0-9a-f]\{16\}'; }
 [ "$(digests one)" = "$(digests two)" ] || { echo "FAILED: one rank and two differ" && exit 1; }
 in_root apt-get -qq remove -y sw2 >/dev/null

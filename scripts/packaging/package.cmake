@@ -19,11 +19,21 @@ install(FILES ${CMAKE_BINARY_DIR}/texts/modulefile/${PROJECT_VERSION} DESTINATIO
 install(PROGRAMS scripts/train.sbatch DESTINATION ${CMAKE_INSTALL_DATADIR}/sw2)
 install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+if(GZIP)
+  file(WRITE ${CMAKE_BINARY_DIR}/texts/changelog "sw2 (${PROJECT_VERSION}) unstable; urgency=low
 
-set(CPACK_GENERATOR DEB)
+  * Version ${PROJECT_VERSION}.
+
+ -- The authors of sw2 <sw2@localhost>  Sun, 22 Nov 2026 12:00:00 +0000
+")
+  execute_process(COMMAND ${GZIP} -9nf ${CMAKE_BINARY_DIR}/texts/changelog)
+  install(FILES ${CMAKE_BINARY_DIR}/texts/changelog.gz DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()
+
+set(CPACK_GENERATOR DEB) # -DCPACK_PACKAGE_CONTACT="Name <address>" says whose package it is
 set(CPACK_PACKAGE_NAME sw2)
 set(CPACK_PACKAGE_VENDOR sw2)
-set(CPACK_PACKAGE_CONTACT "The authors of sw2 <sw2@localhost>")
+set(CPACK_PACKAGE_CONTACT "The authors of sw2 <sw2@localhost>" CACHE STRING "Maintainer")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "distributed trainer for convolutional networks on CPUs")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
@@ -34,6 +44,8 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # OpenBLAS is loaded at run time, where convolutions need it.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "${launcher}, libopenblas0-pthread | libopenblas0")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "environment-modules, slurm-client")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "sw2-train trains convolutional networks by data-parallel stochastic gradient descent on any
- number of MPI ranks, with the same bits at each number, and goes on after any crash.")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "sw2-train trains convolutional networks by data-parallel stochastic
+ gradient descent on any number of MPI ranks, with the same bits at each
+ number, and goes on after any crash. Other programs make data sets, test,
+ explain, report, export and shrink what was trained.")
 include(CPack)

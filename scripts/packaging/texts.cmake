@@ -9,6 +9,7 @@ install(CODE "set(ZSH_FOLDER ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 if(CMAKE_INSTALL_PREFIX MATCHES \"(^|/_CPack_Packages/.*)/usr$\")
   set(ZSH_FOLDER ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
 endif()")
+find_program(GZIP gzip)
 set(TEXTS)
 foreach(program ${PROGRAMS})
   set(folder ${CMAKE_BINARY_DIR}/texts)
@@ -24,6 +25,11 @@ foreach(program ${PROGRAMS})
     COMMAND ${run} --help=bash > ${bash}
     COMMAND ${run} --help=zsh > ${zsh}
     DEPENDS ${program} VERBATIM)
+  if(GZIP) # without name and time: the same bytes each time
+    add_custom_command(OUTPUT ${manual}.gz COMMAND ${GZIP} -9nc ${manual} > ${manual}.gz
+      DEPENDS ${manual} VERBATIM)
+    set(manual ${manual}.gz)
+  endif()
   list(APPEND TEXTS ${manual} ${bash} ${zsh})
   install(FILES ${manual} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   install(FILES ${bash} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
