@@ -251,6 +251,7 @@ static void test_refused_onnx(void **state)
         {"BatchNormalization", "x v v v b", NULL, "has 3 numbers, expected 4", 0},
         {"Conv", "x half", NULL, "expected float32 or float64", 0},
         {"Conv", "x large", NULL, "more than the file has", 0},
+        {"Conv", "x longer", NULL, "has 2 numbers, its shape says 1", 0},
         {"Conv", "x outside", NULL, "stored in another file", 0},
         {"Relu", "x", NULL, "has no convolution, dense layer or batch-norm", 0},
     };
@@ -262,14 +263,15 @@ static void test_refused_onnx(void **state)
         constant_put(&m, "w", 2, w, 1, AS_RAW);
         constant_put(&m, "v", 1, &v, 1, AS_RAW);
         constant_put(&m, "b", 1, &b, 1, AS_RAW);
-        for (int k = 0; k < 3; k++) {
+        static const char *const odd[] = {"half", "large", "outside", "longer"};
+        for (int k = 0; k < 4; k++) {
             for (int d = 0; d < 4; d++)
                 pb_int(&m.part, ONNX_TENSOR_DIMS, k == 1 ? 30000 : 1);
             pb_int(&m.part, ONNX_TENSOR_TYPE, k == 0 ? 10 : ONNX_FLOAT);
-            pb_text(&m.part, ONNX_TENSOR_RAW, "1234");
+            pb_text(&m.part, ONNX_TENSOR_RAW, k == 3 ? "12345678" : "1234");
             if (k == 2)
                 pb_int(&m.part, ONNX_TENSOR_LOCATION, 1);
-            pb_text(&m.part, ONNX_TENSOR_NAME, k == 0 ? "half" : k == 1 ? "large" : "outside");
+            pb_text(&m.part, ONNX_TENSOR_NAME, odd[k]);
             pb_message(&m.graph, ONNX_GRAPH_INITIALISER, &m.part);
         }
         node_put(&m, cases[i].op, cases[i].inputs, "y", cases[i].attribute, cases[i].number);

@@ -247,34 +247,12 @@ static enum status steps_number(struct keras *k)
 
 // ---- the files
 
-// (raw - mean) / root of the variance, from raw scale + shift.
-static enum status preprocess_step(struct keras *k)
-{
-    const struct export_net *net = k->net;
-    struct bytes text = {0};
-    struct step *step = step_add(k, 0);
-    bytes_print(&text, "layers.Normalization(axis=-1, mean=[");
-    for (size_t i = 0; i < net->input.c; i++)
-        bytes_print(&text, "%s%.9g", i ? ", " : "", -(double)net->shift[i] / (double)net->scale[i]);
-    bytes_print(&text, "], variance=[");
-    for (size_t i = 0; i < net->input.c; i++)
-        bytes_print(&text, "%s%.9g", i ? ", " : "",
-                    1 / ((double)net->scale[i] * (double)net->scale[i]));
-    bytes_print(&text, "], name=\"preprocess\")");
-    bool fits = !text.is_lost && text.n < TEXT_MAX;
-    snprintf(step->text, TEXT_MAX, "%.*s", (int)text.n, fits ? (const char *)text.at : "");
-    bytes_free(&text);
-    CHECK(fits, STATUS_USAGE, "Keras: preprocessing of %zu channels is too much for one layer",
-          net->input.c);
-    return STATUS_OK;
-}
-
 static enum status steps_make(struct keras *k)
 {
     const struct export_net *net = k->net;
     *step_add(k, 0) = (struct step){.n_from = 0};
     if (net->scale)
-        TRY(preprocess_step(k));
+        step_add(k, 0); // its text is long: preprocess_put
     k->at[0] = (int)k->n - 1;
     for (size_t i = 0; i < net->n; i++)
         TRY(node_steps(k, i));
@@ -282,6 +260,19 @@ static enum status steps_make(struct keras *k)
     if (!k->is_flat[net->n] && y.h * y.w == 1)
         as_flat(k, k->at[net->n], false, true, y.c);
     return steps_number(k);
+}
+
+// (raw - mean) / root of the variance, from raw scale + shift.
+static void preprocess_put(struct bytes *text, const struct export_net *net)
+{
+    bytes_print(text, "    x1 = layers.Normalization(axis=-1, mean=[");
+    for (size_t i = 0; i < net->input.c; i++)
+        bytes_print(text, "%s%.9g", i ? ", " : "", -(double)net->shift[i] / (double)net->scale[i]);
+    bytes_print(text, "], variance=[");
+    for (size_t i = 0; i < net->input.c; i++)
+        bytes_print(text, "%s%.9g", i ? ", " : "",
+                    1 / ((double)net->scale[i] * (double)net->scale[i]));
+    bytes_print(text, "], name=\"preprocess\")(x0)\n");
 }
 
 static void python_put(struct bytes *text, const struct keras *k)
@@ -294,7 +285,9 @@ static void python_put(struct bytes *text, const struct keras *k)
                 net->name, SW2_VERSION, net->name, net->input.h, net->input.w, net->input.c,
                 net->scale ? "raw values (of bytes: 0 to 255)" : "prepared inputs", net->input.h,
                 net->input.w, net->input.c);
-    for (size_t i = 1; i < k->n; i++) {
+    if (net->scale)
+        preprocess_put(text, net);
+    for (size_t i = net->scale ? 2 : 1; i < k->n; i++) {
         const struct step *step = &k->steps[i];
         bytes_print(text, "    x%zu = %s(%s", i, step->text, step->n_from > 1 ? "[" : "");
         for (int j = 0; j < step->n_from; j++)
