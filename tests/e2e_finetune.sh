@@ -65,8 +65,16 @@ stopped=("${some[@]}" -o train.checkpoint_steps=5 -o train.keep=100)
 must "$train" "${stopped[@]}" --out whole
 mkdir -p cut/checkpoints
 cp whole/checkpoints/step-0000000010.h5 cut/checkpoints/
+mv first gone
 at 2 "$train" "${stopped[@]}" --out cut >cut.log 2>&1 || fail "$(cat cut.log)"
+mv gone first
 [ "$(digest_of cut)" = "$(digest_of whole)" ] || fail "resumed: other weights"
+
+# The average of the weights starts from the given ones, too (lr 0: they stay).
+must "$train" "${tune[@]}" -o train.ema=0.99 -o train.lr=0 --out mean
+source_of mean
+same first mean conv1_weight
+same first mean dense1_weight
 
 # Another head by its shape, from a file; the layers' own keys.
 cat >other.yaml <<'END'

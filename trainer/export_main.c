@@ -47,7 +47,7 @@ static const struct cli cli = {
     .arguments = "CHECKPOINT OUT",
     .about = "Writes a trained network for other programs: NET.onnx (ONNX, opset 13), "
              "NET.weights.h5 with NET.py\n(Keras 3), NET.npz (NumPy), or NET.c with NET.h (C99 "
-             "that needs nothing but libm). CHECKPOINT is a file,\nor a folder of checkpoints (the "
+             "that needs nothing but libm). CHECKPOINT is a\nfile, or a folder of checkpoints (the "
              "newest good one).",
     .options = options,
     .n_options = sizeof options / sizeof *options,

@@ -53,6 +53,17 @@ static enum status weights_take(struct session *s, struct checkpoint *file,
     return STATUS_OK;
 }
 
+void finetune_averages(struct session *s)
+{
+    for (int i = 0; i < update_n_states(s->update); i++) {
+        const char *name = update_state_name(s->update, i);
+        if (strcmp(name, "ema") != 0 && strcmp(name, "lookahead") != 0)
+            continue;
+        memcpy(update_state_buffer(s->update), s->params, s->n * sizeof *s->params);
+        update_state_scatter(s->update, i);
+    }
+}
+
 enum status finetune_start(struct session *s)
 {
     const char *path = s->recipe->train.init_from;
@@ -67,6 +78,8 @@ enum status finetune_start(struct session *s)
         s->group, memory_alloc(&wanted, s->n_list, sizeof *wanted, "list of parameters"));
     if (status == STATUS_OK)
         status = weights_take(s, file, wanted);
+    if (status == STATUS_OK)
+        finetune_averages(s);
     free(wanted);
     checkpoint_close(file);
     return status;

@@ -8,6 +8,7 @@
 #include "comm/log.h"
 #include "trainer/checkpoint.h"
 #include "trainer/cli.h"
+#include "trainer/finetune.h"
 #include "trainer/import_foreign.h"
 #include "trainer/session.h"
 #include "trainer/text_file.h"
@@ -49,8 +50,8 @@ static const struct cli cli = {
     .arguments = "RECIPE WEIGHTS OUT",
     .about = "Takes weights that another program trained into a recipe: an ONNX file, or the "
              "state_dict of a PyTorch\nmodel written to HDF5 (file[name] = array). OUT is a folder "
-             "for the checkpoint: sw2-eval and sw2-predict read\nit, and training starts from it "
-             "by -o train.init_from=OUT. Layers are paired by name or, kind by kind, in order.",
+             "for the checkpoint: sw2-eval and\nsw2-predict read it, and training starts from it "
+             "by -o train.init_from=OUT. Layers are paired by\nname or, kind by kind, in order.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .min_arguments = 3,
@@ -106,18 +107,6 @@ static void pairs_show(const struct session *s, const struct foreign_pair *pairs
         log_line("%zu of %zu layers with weights; checkpoint in %s", taken, n, out);
 }
 
-// Averages of weights start from the new ones.
-static void averages_set(struct session *s)
-{
-    for (int i = 0; i < update_n_states(s->update); i++) {
-        const char *name = update_state_name(s->update, i);
-        if (strcmp(name, "ema") != 0 && strcmp(name, "lookahead") != 0)
-            continue;
-        memcpy(update_state_buffer(s->update), s->params, s->n * sizeof *s->params);
-        update_state_scatter(s->update, i);
-    }
-}
-
 static enum status save(struct session *s, const char *out)
 {
     struct checkpoint_meta meta = {.isa = isa_name(isa_current()),
@@ -144,7 +133,7 @@ static enum status import(struct session *s, const struct args *args,
     status = group_agree(s->group, status);
     if (status == STATUS_OK) {
         group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
-        averages_set(s);
+        finetune_averages(s);
         status = save(s, arguments->v[2]);
     }
     if (status == STATUS_OK && s->group->rank == 0)

@@ -13,6 +13,7 @@
 #include "trainer/board.h"
 #include "trainer/checkpoint.h"
 #include "trainer/ledger.h"
+#include "trainer/finetune.h"
 #include "trainer/progress.h"
 #include "trainer/signals.h"
 #include "trainer/step.h"
@@ -351,7 +352,7 @@ static enum status resume(struct loop *l)
     struct session *s = l->s;
     const struct loop_config *config = l->config;
     if (config->resume == RESUME_NEVER)
-        return STATUS_OK;
+        return finetune_start(s);
     struct checkpoint *file;
     const char *path =
         config->resume == RESUME_FILE ? config->resume_file : config->folder->checkpoints;
@@ -359,7 +360,7 @@ static enum status resume(struct loop *l)
     CHECK(file || config->resume != RESUME_FILE, STATUS_DATA, "--resume: no checkpoint in '%s'",
           path);
     if (!file)
-        return STATUS_OK;
+        return finetune_start(s);
     const struct checkpoint_meta *meta = checkpoint_meta(file);
     struct checkpoint_expect expect = {
         .recipe = s->recipe->resolved,

@@ -12,7 +12,6 @@
 #include "models/kernels/gemm.h"
 #include "comm/rehearsal.h"
 #include "trainer/checkpoint.h"
-#include "trainer/finetune.h"
 #include "trainer/samples.h"
 
 struct loss_target session_target(const struct dataset *dataset)
@@ -189,7 +188,6 @@ enum status session_training(struct session *s)
                                           (int)train->threads, (size_t)train->bucket_kib << 10)));
     TRY(group_agree(s->group, params_init(s)));
     group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
-    TRY(finetune_start(s));
     struct update_config config = train_config_update(train);
     config.steps = s->steps;
     config.steps_per_epoch = s->order.steps;
