@@ -15,8 +15,8 @@ run() { # FOLDER RANKS OPTION...
     must at "$ranks" "$train" "${options[@]}" --out "$folder" --resume never "$@"
 }
 
-run plain 1 --verify 0
-[ ! -e plain/digests.jsonl ] || fail "digests though --verify is 0"
+run plain 1 --verify 0 --record 0
+[ ! -e plain/digests.jsonl ] || fail "digests though --record is 0"
 checks=0
 same() { # RANKS OPTION...
     run other "$@"
@@ -34,7 +34,7 @@ if [ -z "$quick" ]; then
 fi
 
 # Recorded at two ranks.
-run run 2 --verify 10
+run run 2 --record 10
 metrics_are_same plain run
 [ "$(wc -l <run/digests.jsonl)" = 6 ] || fail "expected the digests of 6 steps of 66"
 find run -type f | sort | xargs md5sum >before
@@ -85,9 +85,9 @@ mv run/digests.jsonl gone.jsonl
 refused "No such file" 50
 
 # A resumed run goes on with its record, and repeats no step in it.
-must at 1 "$train" "${options[@]}" --out part --resume never --verify 10 -o train.steps=66
+must at 1 "$train" "${options[@]}" --out part --resume never --record 10 -o train.steps=66
 cp part/digests.jsonl whole.jsonl
 rm part/checkpoints/step-0000000066.h5 part/checkpoints/best.h5
-must at 2 "$train" "${options[@]}" --out part --verify 10 -o train.steps=66
+must at 2 "$train" "${options[@]}" --out part --record 10 -o train.steps=66
 diff whole.jsonl part/digests.jsonl || fail "a resumed run recorded other digests"
 echo "$checks audited runs, the same bits; replays name what differs"

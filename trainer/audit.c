@@ -32,10 +32,20 @@ bool audit_is_audited(const struct audit *a, uint64_t global)
     return choose(a, global, CHOICE_STEP);
 }
 
-bool audit_is_verified(const struct audit *a, uint64_t global)
+static bool is_nth(uint64_t global, uint64_t every)
 {
-    uint64_t every = a->config.verify_every;
-    return (every > 0 && (global + 1) % every == 0) || global + 1 == a->config.record_at;
+    return every > 0 && (global + 1) % every == 0;
+}
+
+static bool is_recorded(const struct audit *a, uint64_t global)
+{
+    return is_nth(global, a->config.record_every) || global + 1 == a->config.record_at;
+}
+
+bool audit_is_checked(const struct audit *a, uint64_t global)
+{
+    return is_nth(global, a->config.verify_every) || is_recorded(a, global) ||
+           audit_is_audited(a, global);
 }
 
 static int rank_of(const struct audit *a, int rank, int shift)
@@ -112,7 +122,7 @@ static enum status audit_make(struct audit *a)
     a->shift = shift_of(a);
     a->run = tree_run_of(s->order.grains, group->size, rank_of(a, group->rank, -a->shift));
     TRY(group_agree(group, digests_init(a)));
-    if (a->config.verify_every > 0 || a->config.record_at > 0)
+    if (a->config.record_every > 0 || a->config.record_at > 0)
         TRY(ledger_init(&a->ledger, s));
     if (a->config.rate <= 0)
         return STATUS_OK;
@@ -128,8 +138,9 @@ enum status audit_init(struct audit **out, struct session *s, const struct audit
 {
     struct audit *a = NULL;
     *out = NULL;
-    if ((config->rate <= 0 && config->verify_every == 0 && config->record_at == 0) ||
-        rehearsal_is_built())
+    bool is_wanted = config->rate > 0 || config->verify_every > 0 || config->record_every > 0 ||
+                     config->record_at > 0;
+    if (!is_wanted || rehearsal_is_built())
         return STATUS_OK;
     enum status status = memory_alloc(&a, 1, sizeof *a, "audit");
     TRY(group_agree(s->group, status));
@@ -175,8 +186,8 @@ void audit_step(struct audit *a, uint64_t epoch, uint64_t at, uint64_t global)
     a->at = at;
     a->global = global;
     a->is_audited = audit_is_audited(a, global);
-    a->is_recorded = audit_is_verified(a, global);
-    a->is_checked = a->is_audited || a->is_recorded;
+    a->is_recorded = is_recorded(a, global);
+    a->is_checked = audit_is_checked(a, global);
     if (a->is_recorded)
         ledger_begin(a->ledger);
     a->any_chosen = false;

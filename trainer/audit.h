@@ -18,7 +18,8 @@
 
 struct audit_config {
     double rate;           // share of the grains and of the steps; 0: none; 1: all
-    uint64_t verify_every; // steps; 0: never, but for audited steps. Verified steps are recorded
+    uint64_t verify_every; // steps; 0: never, but for audited and recorded steps
+    uint64_t record_every; // steps whose digests are recorded (ledger.h); 0: none
     uint64_t record_at;    // for a replay: only this step (counted from 1) is
 };
 

@@ -34,14 +34,9 @@ static void keep(struct audit *a)
     a->has_kept = true;
 }
 
-static bool is_checked(const struct audit *a, uint64_t global)
-{
-    return audit_is_verified(a, global) || audit_is_audited(a, global);
-}
-
 void audit_start(struct audit *a, uint64_t done)
 {
-    if (a && is_checked(a, done))
+    if (a && audit_is_checked(a, done))
         keep(a);
 }
 
@@ -228,7 +223,7 @@ enum status audit_after_update(struct audit *a, double lr)
     a->has_kept = false;
     if (a->is_audited)
         TRY(audit_copy_update(a, lr));
-    if (is_shared || a->is_recorded || is_checked(a, a->global + 1))
+    if (is_shared || a->is_recorded || audit_is_checked(a, a->global + 1))
         keep(a);
     if (a->is_recorded)
         ledger_end(a->ledger, a->global + 1, a->epoch, a->weights, a->state);

@@ -60,7 +60,7 @@ enum status audit_compute(struct audit *audit, int worker, struct loader *loader
                           uint64_t *digests);
 uint64_t audit_total(const struct audit *audit, const uint64_t *digests);
 bool audit_is_audited(const struct audit *audit, uint64_t global);
-bool audit_is_verified(const struct audit *audit, uint64_t global); // and recorded
+bool audit_is_checked(const struct audit *audit, uint64_t global);
 
 // audit_check.c
 enum status audit_records_init(struct audit *audit);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Digests of all that a step computes, in the order in which it is computed: weights before it,
 // inputs, each layer's output, loss, gradients, their sums, weights and optimiser state after it. A
-// line of OUT/digests.jsonl for every verified step, so that a later replay (replay.h) can say
+// line of OUT/digests.jsonl for every recorded step, so that a later replay (replay.h) can say
 // where another machine, or this one on another day, computes something else. Each is a sum over
 // grains or slices that does not depend on who holds which. Called by the audit; rank 0 writes.
 #ifndef SW2_TRAINER_LEDGER_H

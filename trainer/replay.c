@@ -21,8 +21,8 @@
 static enum status line_read(const char *path, uint64_t step, char **out, uint64_t *nearest)
 {
     FILE *file = fopen(path, "re");
-    CHECK(file, STATUS_USAGE, "--replay: %s: %s; runs record digests unless --verify is 0", path,
-          strerror(errno));
+    CHECK(file, STATUS_USAGE, "--replay: %s: %s; runs record digests of every --record-th step",
+          path, strerror(errno));
     char *line = NULL;
     size_t capacity = 0;
     while (getline(&line, &capacity, file) > 0) {

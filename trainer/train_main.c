@@ -21,7 +21,7 @@
 struct args {
     const char *out, *resume;
     struct option_strings overrides;
-    int64_t seed, threads, replay, verify, histograms, explanations;
+    int64_t seed, threads, replay, verify, record, histograms, explanations;
     double audit;
     bool plan, force, quiet, profile;
     int argc; // as started
@@ -64,7 +64,12 @@ static const struct cli_option options[] = {
      NULL},
     {{"verify", OPTION_INT, offsetof(struct args, verify), "100", 0, 1e15, NULL,
       "steps between comparisons of all ranks' weights, and of each rank's memory with what it "
-      "was; the step's digests go into --out; 0: none"},
+      "was; 0: none"},
+     0,
+     "STEPS"},
+    {{"record", OPTION_INT, offsetof(struct args, record), "1000", 0, 1e15, NULL,
+      "steps between those whose digests, of every layer and tensor, go into --out for --replay; "
+      "0: none"},
      0,
      "STEPS"},
     {{"audit", OPTION_FLOAT, offsetof(struct args, audit), "0", 0, 1, NULL,
@@ -164,7 +169,9 @@ static enum status train(struct session *session, const struct args *args)
                              : RESUME_FILE,
         .resume_file = args->resume,
         .histograms = (uint64_t)args->histograms,
-        .audit = {.rate = args->audit, .verify_every = (uint64_t)args->verify},
+        .audit = {.rate = args->audit,
+                  .verify_every = (uint64_t)args->verify,
+                  .record_every = (uint64_t)args->record},
         .force = args->force,
     };
     enum status status = group_agree(session->group, loop_run(session, &config));
