@@ -107,7 +107,58 @@ static void test_flips(void **state)
         put_byte(fd, bit / 8, bytes[bit / 8]);
     }
     expect_ok(fake_load(&run, path), "whole again");
+    print_message("damage: %zu flipped bits of %zu bytes: all refused and named\n", 8 * n, n);
     close(fd);
+    free(bytes);
+    free(path);
+    fake_run_free(&run);
+}
+
+// In a folder the file before the damaged one is taken, and it is said.
+static void must_fall_back(const char *damage, size_t at)
+{
+    struct checkpoint *checkpoint;
+    enum status status = checkpoint_open(&checkpoint, &alone, folder);
+    if (status != STATUS_OK || !checkpoint)
+        fail_msg("%s %zu: status %d, %s", damage, at, (int)status, error_text());
+    assert_int_equal(checkpoint_meta(checkpoint)->global_step, 1);
+    checkpoint_close(checkpoint);
+}
+
+static void test_flips_fall_back(void **state)
+{
+    (void)state;
+    struct fake_run run;
+    tiny_begin(&run);
+    expect_ok(fake_save(&run, folder, 0, false, 1), "save");
+    expect_ok(fake_save(&run, folder, 0, false, 2), "save");
+    char *path = step_path(2), *said_path = NULL;
+    size_t n, opened = 0, lines = 0, stride = getenv("SW2_TEST_FULL") ? 1 : 7;
+    unsigned char *bytes = file_bytes(path, &n);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0 && asprintf(&said_path, "%s/said", folder) > 0);
+    int old = dup(STDERR_FILENO), said_fd = open(said_path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    dup2(said_fd, STDERR_FILENO);
+    for (size_t at = 0; at < n; at += stride, opened++) { // another bit each time
+        put_byte(fd, at, (unsigned char)(bytes[at] ^ 1u << at % 8));
+        must_fall_back("byte", at);
+        put_byte(fd, at, bytes[at]);
+    }
+    for (size_t length = n - 1; length >= stride; length -= stride, opened++) {
+        assert_int_equal(ftruncate(fd, (off_t)length), 0);
+        must_fall_back("length", length);
+    }
+    dup2(old, STDERR_FILENO);
+    close(old);
+    close(said_fd);
+    close(fd);
+    char *said = file_text(said_path);
+    for (const char *at = said; (at = strstr(at, "trying the one before")); at++)
+        lines++;
+    assert_int_equal(lines, opened);
+    print_message("damage: %zu damaged files in a folder: the one before was used\n", opened);
+    free(said);
+    free(said_path);
     free(bytes);
     free(path);
     fake_run_free(&run);
@@ -126,6 +177,7 @@ static void test_truncations(void **state)
         assert_int_equal(truncate(path, (off_t)length), 0);
         must_refuse(path, "length", length);
     }
+    print_message("damage: %zu truncations: all refused and named\n", n);
     free(bytes);
     free(path);
     fake_run_free(&run);
@@ -395,9 +447,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_flips),      TEST(test_truncations), TEST(test_inner_digest),
-        TEST(test_not_ours),   TEST(test_fall_back),   TEST(test_full_anywhere),
-        TEST(test_full_tmpfs), TEST(test_killed),
+        TEST(test_flips),         TEST(test_flips_fall_back), TEST(test_truncations),
+        TEST(test_inner_digest),  TEST(test_not_ours),        TEST(test_fall_back),
+        TEST(test_full_anywhere), TEST(test_full_tmpfs),      TEST(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
