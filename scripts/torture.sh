@@ -251,7 +251,8 @@ fi
 # ---- 5. damage
 
 if [ "$calls" = all ]; then
-    SW2_TEST_FULL=1 "$SW2_BIN/tests/test_checkpoint_damage" 2>&1 | grep '^damage' || fail "test_checkpoint_damage"
+    SW2_TEST_FULL=1 "$SW2_BIN/tests/test_checkpoint_damage" 2>&1 | grep '^damage' ||
+        fail "test_checkpoint_damage"
 fi
 
 for what in "${!count[@]}"; do
