@@ -280,6 +280,43 @@ static void test_differences(void **state)
     net_close(&net);
 }
 
+// Of a linear network gradients times inputs and integrated gradients explain all that hiding
+// positions does (Ancona et al. 2018, proposition 2), and are the same.
+static void test_linear(void **state)
+{
+    (void)state;
+    enum { FLOATS = 6 * 5 * 3 };
+    struct golden_model m;
+    struct model_config config = {
+        .input = {6, 5, 3}, .target = {true, 1, 4}, .grain = 8, .input_gradient = true};
+    struct explain_config defaults = explain_defaults();
+    struct quality_config sets = {.steps = 5, .masks = 16, .is_probability = true};
+    struct explain *explain;
+    struct explain_quality *quality;
+    float x[FLOATS], raw[2][FLOATS], map[30];
+    golden_model_init(&m, "head: [dense: {out: 4}]\n", config);
+    expect_ok(model_init_params(m.model, 5, m.params), "params");
+    model_prepare(m.model, m.params, NULL);
+    defaults.steps = 1;
+    expect_ok(explain_init(&explain, &alone, m.model, m.params, &defaults), "linear");
+    expect_ok(quality_init(&quality, explain, config.input, &sets), "quality");
+    for (size_t i = 0; i < FLOATS; i++)
+        x[i] = (float)(i * 37 % 101) / 50 - 1;
+    quality_sample(quality, x, 2);
+    for (int k = 0; k < 2; k++) {
+        enum explain_method method = k ? EXPLAIN_INTEGRATED : EXPLAIN_GRADIENT_INPUT;
+        explain_run(explain, method, x, 2, raw[k]);
+        explain_map(explain, method, raw[k], map);
+        struct quality got = quality_measure(quality, map);
+        assert_true(got.sensitivity_n > 1 - 1e-6 && got.unexplained < 1e-6);
+        assert_true(got.deletion < got.insertion);
+    }
+    assert_true(golden_equal("linear", "(h, w, c)", raw[0], raw[1], FLOATS, 1e-6));
+    quality_free(quality);
+    explain_free(explain);
+    golden_model_free(&m);
+}
+
 // How many variants run at a time changes no more than rounding.
 static void test_chunks(void **state)
 {
@@ -357,6 +394,14 @@ static void test_ranks(void **state)
     // scipy.stats.spearmanr
     assert_true(fabs(rank_correlation(a, ties, 6, work) - 0.9561828874675149) < 1e-12);
     assert_true(rank_correlation(a, flat, 6, work) == 0);
+    static float same[193], rising[193];
+    static double more[4 * 193];
+    for (int i = 0; i < 193; i++) {
+        same[i] = 0.1f;
+        rising[i] = (float)i;
+    }
+    assert_true(rank_correlation(same, rising, 193, more) == 0);
+    assert_true(rank_correlation(same, same, 193, more) == 0);
 }
 
 #define EACH(net, test)                                                                            \
@@ -375,6 +420,7 @@ int main(void)
         ALL(test_completeness),
         EACH("smooth", test_differences),
         ALL(test_chunks),
+        cmocka_unit_test(test_linear),
         cmocka_unit_test(test_unknown_layer),
         cmocka_unit_test(test_no_layer),
         cmocka_unit_test(test_ranks),

@@ -165,7 +165,9 @@ static double correlation(const double *a, const double *b, size_t n)
         bb += (b[i] - mean_b) * (b[i] - mean_b);
         ab += (a[i] - mean_a) * (b[i] - mean_b);
     }
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
+    bool varies =
+        aa > 1e-20 * (double)n * mean_a * mean_a && bb > 1e-20 * (double)n * mean_b * mean_b;
+    return varies ? ab / sqrt(aa * bb) : 0; // else rounding is all there is
 }
 
 static void sets_measure(struct explain_quality *q, const float *map, struct quality *out)
