@@ -3,8 +3,10 @@
 // it while it is written: whole records are told from torn ones by the count read before and after.
 #include "comm/events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,11 +14,14 @@
 #define DEPTH 12 // activities inside one another that are remembered
 #define STEPS 32
 
+#define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
+#define GET(field) atomic_load_explicit(&(field), memory_order_acquire)
+
 struct slot {
     _Atomic uint64_t at, step, number, share;
     const char *_Atomic text, *_Atomic around;
     _Atomic uint64_t ticks; // before it
-    _Atomic unsigned kind, is_end;
+    _Atomic unsigned kind, is_end, is_step;
 };
 
 struct activity {
@@ -31,11 +36,13 @@ struct lane {
     _Atomic int thread;    // 0: none
     _Atomic uint64_t head; // events noted
     struct events_ticks ticks;
+    const char *_Atomic shares[EVENTS_SHARES];
     struct slot ring[EVENTS_RING];
     // Of the thread alone.
     int depth;
+    int step_depth; // of the step in hand, 0: none
     struct activity stack[DEPTH];
-    uint64_t shares;
+    uint64_t n_shares;
 };
 
 static struct lane lanes[EVENTS_LANES];
@@ -53,9 +60,6 @@ uint64_t events_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-#define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
-#define GET(field) atomic_load_explicit(&(field), memory_order_acquire)
-
 // Whoever sees a field of a new record also sees the count that came before it: so stores release.
 static void note(struct lane *lane, bool is_end)
 {
@@ -66,22 +70,35 @@ static void note(struct lane *lane, bool is_end)
     PUT(slot->at, events_now());
     PUT(slot->step, atomic_load_explicit(&current_step, memory_order_relaxed));
     PUT(slot->number, now->number);
-    PUT(slot->share, lane->shares);
+    PUT(slot->share, lane->n_shares);
     PUT(slot->text, now->text);
     PUT(slot->around, around ? around->text : NULL);
     PUT(slot->ticks, atomic_load_explicit(&lane->ticks.n, memory_order_relaxed));
     PUT(slot->kind, (unsigned)now->kind);
     PUT(slot->is_end, is_end);
+    PUT(slot->is_step, lane->step_depth > 0);
     PUT(lane->head, head + 1);
 }
 
 static void put_now(struct lane *lane, enum events_kind kind, const char *text, uint64_t number)
 {
     if (kind == EVENTS_SHARE)
-        lane->shares++;
+        PUT(lane->shares[++lane->n_shares % EVENTS_SHARES], text);
     if (lane->depth < DEPTH)
         lane->stack[lane->depth] = (struct activity){kind, text, number};
     note(lane, false);
+}
+
+// For top -H and debuggers; the main thread bears the program's name.
+static void thread_name(enum events_role role, int number)
+{
+    char name[16]; // as the kernel takes it
+    if (role == EVENTS_WORKER)
+        snprintf(name, sizeof name, "worker %d", number);
+    else
+        snprintf(name, sizeof name, "%s", events_role_name(role));
+    if (role != EVENTS_MAIN)
+        prctl(PR_SET_NAME, name);
 }
 
 void events_attach(enum events_role role, int number, enum events_kind kind, const char *text)
@@ -94,11 +111,13 @@ void events_attach(enum events_role role, int number, enum events_kind kind, con
             continue;
         own_lane = lane;
         events_own = &lane->ticks;
-        lane->depth = 0;
+        lane->depth = lane->step_depth = 0;
+        lane->n_shares = 0;
         PUT(lane->role, (unsigned)role);
         PUT(lane->number, (unsigned)number);
         put_now(lane, kind, text, 0);
         PUT(lane->thread, (int)syscall(SYS_gettid));
+        thread_name(role, number);
         return;
     }
 }
@@ -127,7 +146,8 @@ void events_end(void)
     struct lane *lane = own_lane;
     if (!lane || lane->depth == 0)
         return;
-    lane->depth--;
+    if (--lane->depth < lane->step_depth)
+        lane->step_depth = 0;
     note(lane, true);
 }
 
@@ -142,6 +162,7 @@ void events_step(uint64_t step)
     if (!own_lane)
         return;
     atomic_store_explicit(&current_step, step, memory_order_relaxed);
+    own_lane->step_depth = own_lane->depth + 1;
     events_begin(EVENTS_WORK, "step", step);
     uint64_t n = atomic_load_explicit(&n_steps, memory_order_relaxed);
     PUT(step_at[n % STEPS], events_now());
@@ -161,7 +182,8 @@ static bool record_read(struct lane *lane, uint64_t i, struct events_record *out
                                   .share = GET(slot->share),
                                   .text = GET(slot->text),
                                   .kind = (enum events_kind)GET(slot->kind),
-                                  .is_end = GET(slot->is_end) != 0};
+                                  .is_end = GET(slot->is_end) != 0,
+                                  .is_step = GET(slot->is_step) != 0};
     *ticks = GET(slot->ticks);
     *around = GET(slot->around);
     return GET(lane->head) < i + EVENTS_RING; // at head - EVENTS_RING the next is being written
@@ -180,6 +202,8 @@ bool events_look(int at, struct events_view *view)
         if (head == 0 || !record_read(lane, head - 1, &view->now, &ticks_then, &view->around))
             continue;
         view->progress = head + ticks;
+        for (int i = 0; i < EVENTS_SHARES; i++)
+            view->shares[i] = GET(lane->shares[i]);
         if (ticks > ticks_then) {
             view->tick = GET(lane->ticks.text);
             view->tick_number = GET(lane->ticks.number);

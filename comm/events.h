@@ -15,6 +15,7 @@
 
 #define EVENTS_RING 256  // newest events of a thread that are kept
 #define EVENTS_LANES 160 // threads at a time; more are not seen
+#define EVENTS_SHARES 8  // newest collectives that are known by name, however long ago
 
 // What a thread without progress may be blamed for.
 enum events_kind {
@@ -69,16 +70,18 @@ struct events_record {
     uint64_t number, share; // share: collectives begun by then
     const char *text;
     enum events_kind kind;
-    bool is_end; // back to it, from one inside it
+    bool is_end;  // back to it, from one inside it
+    bool is_step; // inside a training step
 };
 
 struct events_view {
     enum events_role role;
-    int number, thread;       // thread: the kernel's number of it
-    uint64_t progress;        // changes with every event and tick
-    struct events_record now; // what is in hand
-    const char *around;       // what that is inside of; NULL: nothing
-    const char *tick;         // last tick since `now` began, NULL: none
+    int number, thread;                // thread: the kernel's number of it
+    uint64_t progress;                 // changes with every event and tick
+    struct events_record now;          // what is in hand
+    const char *around;                // what that is inside of; NULL: nothing
+    const char *shares[EVENTS_SHARES]; // name of collective n at n % EVENTS_SHARES, or NULL
+    const char *tick;                  // last tick since `now` began, NULL: none
     uint64_t tick_number;
 };
 

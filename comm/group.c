@@ -19,6 +19,7 @@
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
 #include "comm/spin.h"
+#include "comm/watchdog.h"
 
 size_t group_chunk_bytes = (size_t)1 << 30;
 
@@ -42,41 +43,6 @@ static struct {
     enum status agreed;
     int is_lonely; // one of N lonely runs: only task 0 speaks
 } self;
-
-static void speak_abort(const struct group *group)
-{
-    char line[4608];
-    const char *text = error_text();
-    snprintf(line, sizeof line, "%s (%s)", text[0] ? text : "unknown error", error_place());
-    log_error(group && group->size > 1, line);
-    fflush(NULL);
-    // MPICH's launcher may end without passing on what it has not read before the abort.
-    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-}
-
-void group_abort(struct group *group, enum status status)
-{
-    int code = status == STATUS_OK ? STATUS_ERROR : (int)status;
-    speak_abort(group);
-    int is_started = 0, is_ended = 0;
-    MPI_Initialized(&is_started);
-    MPI_Finalized(&is_ended);
-    if (is_started && !is_ended)
-        MPI_Abort(MPI_COMM_WORLD, code);
-    _exit(code);
-}
-
-void group_check(struct group *group, int code, const char *call)
-{
-    if (code == MPI_SUCCESS)
-        return;
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int n = 0;
-    MPI_Error_string(code, text, &n);
-    error_set(STATUS_ERROR, __FILE__, __LINE__, "%s failed on rank %d of %d: %s", call, group->rank,
-              group->size, text);
-    group_abort(group, STATUS_ERROR);
-}
 
 #define MPI_CHECK(group, call, ...) group_check(group, call(__VA_ARGS__), #call)
 // The same for what waits for other ranks.
@@ -242,12 +208,15 @@ void group_free(struct group *group)
     if (!group)
         return;
     if (group->is_parallel) {
+        events_begin(EVENTS_SHARE, "MPI_Finalize", 0);
         if (self.comm != MPI_COMM_NULL)
             MPI_Comm_free(&self.comm);
         if (self.finish != MPI_COMM_NULL)
             MPI_Comm_free(&self.finish);
         group_check(group, MPI_Finalize(), "MPI_Finalize");
+        events_end();
     }
+    watchdog_stop();
     free(self.codes);
     free(self.counts);
     free(self.displacements);

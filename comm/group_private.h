@@ -12,4 +12,8 @@ extern size_t group_chunk_bytes;
 // MPI_SUCCESS.
 void group_check(struct group *group, int code, const char *call);
 
+// Ends the processes of all ranks with that exit code, without a word. Any thread, even while the
+// main thread is inside MPI: nothing else can be done then.
+_Noreturn void group_kill(int code);
+
 #endif

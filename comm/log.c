@@ -29,6 +29,11 @@ void log_open(const char *program, int rank, int size, const char *host)
     host_name = host;
 }
 
+const char *log_program(void)
+{
+    return program_name;
+}
+
 void log_set_level(enum log_level level)
 {
     current_level = level;

@@ -12,6 +12,7 @@ enum log_level { LOG_QUIET, LOG_NORMAL, LOG_VERBOSE };
 
 // Tells the log who speaks. `program` ("sw2-train") prefixes errors. Borrowed texts, kept.
 void log_open(const char *program, int rank, int size, const char *host);
+const char *log_program(void);
 void log_set_level(enum log_level level);
 
 // Descriptor of the terminal a person looks at (for its width), -1: stdout is none, also behind

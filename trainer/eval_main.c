@@ -6,6 +6,7 @@
 
 #include "comm/isa.h"
 #include "comm/log.h"
+#include "comm/watchdog.h"
 #include "comm/memory.h"
 #include "data/h5.h"
 #include "data/preflight.h"
@@ -166,6 +167,8 @@ int main(int argc, char **argv)
         status = start_check_program(e.group, "sw2-eval", argc, argv);
     if (status == STATUS_OK)
         status = group_agree(e.group, cli_parse(&parsed, &cli, argc, argv, &args));
+    if (status == STATUS_OK && !parsed->is_done)
+        status = watchdog_start(e.group, WATCHDOG_SECONDS);
     if (status == STATUS_OK && !parsed->is_done)
         status = group_agree(e.group, evaluate(&e, &parsed->arguments));
     evaluator_free(e.evaluator);

@@ -7,6 +7,7 @@
 #include "comm/isa.h"
 #include "comm/log.h"
 #include "comm/rehearsal.h"
+#include "comm/watchdog.h"
 #include "data/h5.h"
 #include "models/kernels/gemm.h"
 #include "trainer/board.h"
@@ -19,7 +20,7 @@
 #include "trainer/start_check.h"
 
 struct args {
-    const char *out, *resume;
+    const char *out, *resume, *watchdog;
     struct option_strings overrides;
     int64_t seed, threads, replay, verify, record, histograms, explanations;
     double audit;
@@ -90,6 +91,11 @@ static const struct cli_option options[] = {
       "first differ from its digests.jsonl (exit code 5); 0: no"},
      0,
      "STEP"},
+    {{"watchdog", OPTION_STRING, offsetof(struct args, watchdog), "5", 0, 0, NULL,
+      "a rank that shows no progress for so long, or for 10 steps if that is longer, is named and "
+      "the job ends; off: never (under a debugger)"},
+     0,
+     "SECONDS|off"},
     {{"quiet", OPTION_BOOL, offsetof(struct args, quiet), "false", 0, 0, NULL,
       "only warnings and errors"},
      'q',
@@ -160,6 +166,7 @@ static enum status train(struct session *session, const struct args *args)
     if (args->replay > 0)
         return group_agree(session->group, replay_run(session, &folder, (uint64_t)args->replay));
     TRY(run_folder_recipe(&folder, session->group, session->recipe->resolved));
+    watchdog_folder(folder.path);
     run_start_write(&folder, session, is_never, args->argc, args->argv);
     log_line("run    %s", folder.path);
     struct loop_config config = {
@@ -212,6 +219,13 @@ static enum status run(struct group *group, const struct args *args, const char 
     return status;
 }
 
+static enum status watch(struct group *group, const char *text)
+{
+    double seconds = 0;
+    TRY(group_agree(group, watchdog_parse(text, &seconds)));
+    return watchdog_start(group, seconds);
+}
+
 int main(int argc, char **argv)
 {
     struct group *group = NULL;
@@ -226,7 +240,9 @@ int main(int argc, char **argv)
     if (status == STATUS_OK && !parsed->is_done) {
         if (args.quiet)
             log_set_level(LOG_QUIET);
-        status = run(group, &args, parsed->arguments.n > 0 ? parsed->arguments.v[0] : NULL);
+        status = watch(group, args.watchdog);
+        if (status == STATUS_OK)
+            status = run(group, &args, parsed->arguments.n > 0 ? parsed->arguments.v[0] : NULL);
     }
     cli_free(parsed);
     return group_finish(group, status);
