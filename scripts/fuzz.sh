@@ -19,7 +19,7 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 folder=build-fuzz
 if [ -z "${SW2_FUZZ_NO_BUILD:-}" ]; then
-    CC=clang build $folder -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_FUZZ=ON
+    CC=clang BUILD_TARGETS="${targets[*]/#/fuzz_}" build $folder -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_FUZZ=ON
 fi
 
 seeds() { # folders of seeds of a target
@@ -47,7 +47,7 @@ for target in "${targets[@]}"; do
         -rss_limit_mb=2560 -max_len=$most -max_total_time="$seconds" \
         -artifact_prefix=$folder/findings/"$target"/ $folder/corpus/"$target" "${corpora[@]}" \
         >"$log" 2>&1 || true
-    last=$(grep -E '^#[0-9]+: cov:' "$log" | tail -n 1 || true)
+    last=$(grep -a -E '^#[0-9]+: cov:' "$log" | tail -n 1 || true)
     n=$(find $folder/findings/"$target" -type f | wc -l)
     echo "$target: ${last:-no line of libFuzzer, see $log}; $n findings"
     found=$((found + n))

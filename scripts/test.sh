@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Builds everything and runs all tests. usage: bash scripts/test.sh [--ci | STEP] [ctest's options]
 # --ci also builds with clang, and builds and tests a part (every program, some rank counts) with
-# AddressSanitizer and UBSan, ThreadSanitizer, and with MPICH. STEP is one of these alone: clang,
-# sanitizers, threads, mpich; of mpich, alone, it is all tests. The last line is ctest's summary
-# of the full tests.
+# AddressSanitizer and UBSan, ThreadSanitizer, and with MPICH, and fuzzes each reader for a moment.
+# STEP is one of these alone: clang, sanitizers, threads, mpich, fuzz; of mpich, alone, it is all
+# tests. The last line is ctest's summary of the full tests.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
@@ -13,10 +13,10 @@ cd "$SOURCE"
 steps=tests
 case ${1:-} in
     --ci)
-        steps="tests clang sanitizers threads mpich"
+        steps="tests clang sanitizers threads mpich fuzz"
         shift
         ;;
-    clang | sanitizers | threads | mpich)
+    clang | sanitizers | threads | mpich | fuzz)
         steps=$1
         shift
         ;;
@@ -97,6 +97,10 @@ mpich_step() {
     SW2_TEST_QUICK=$([ "$steps" = mpich ] || echo 1) \
         ctest --test-dir build-mpich -j "$jobs" --output-on-failure --no-tests=error \
         "${some[@]}" "$@"
+}
+
+fuzz_step() {
+    bash scripts/fuzz.sh 4
 }
 
 for name in $steps; do
