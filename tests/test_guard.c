@@ -151,12 +151,48 @@ static void test_stop(void **state)
     signal(SIGTERM, SIG_DFL);
 }
 
-int main(void)
+// ---- in a new process of this program
+
+static enum status spawned(void *arguments)
 {
+    const char *what = *(char *const *)arguments;
+    if (strcmp(what, "crash") == 0)
+        raise(SIGBUS);
+    CHECK(strcmp(what, "fine") == 0, STATUS_USAGE, "asked for '%s'", what);
+    return STATUS_OK;
+}
+
+static void test_spawn(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        enum status status;
+        const char *message;
+    } cases[] = {
+        {"fine", STATUS_OK, NULL},
+        {"nothing", STATUS_USAGE, "asked for 'nothing'"},
+        {"crash", STATUS_DATA, "train.h5|crashed (Bus error)|hostile"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct guard guard = {.name = "train.h5"};
+        const char *const arguments[] = {GUARD_PROGRAM, cases[i].what, NULL};
+        enum status status = guard_spawn(&guard, arguments);
+        if (cases[i].message)
+            expect_error(status, cases[i].status, cases[i].message, cases[i].what);
+        else
+            expect_ok(status, cases[i].what);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    guard_main(argc, argv, spawned);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_outcomes),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_spawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
