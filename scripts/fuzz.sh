@@ -19,7 +19,8 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 folder=build-fuzz
 if [ -z "${SW2_FUZZ_NO_BUILD:-}" ]; then
-    CC=clang BUILD_TARGETS="${targets[*]/#/fuzz_}" build $folder -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_FUZZ=ON
+    CC=clang BUILD_TARGETS="${targets[*]/#/fuzz_}" build $folder \
+        -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_FUZZ=ON
 fi
 
 seeds() { # folders of seeds of a target
