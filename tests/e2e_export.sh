@@ -184,5 +184,7 @@ refused 3 "cannot open 'gone.onnx'" "$import" every.yaml gone.onnx never
 refused 3 'is no ONNX file' "$import" every.yaml every.yaml never
 head -c 5000 every.onnx >cut.onnx
 refused 3 'is no ONNX file, or damaged' "$import" every.yaml cut.onnx never
+refused 2 'holds checkpoints of a run' "$import" every.yaml every.onnx every/checkpoints
+refused 2 'is a folder for the checkpoint' "$import" every.yaml every.onnx never.h5
 refused 3 'no arrays named weight' "$import" every.yaml images.h5 never
-echo "2 networks in C, folded and not; ONNX and back; 17 refusals"
+echo "2 networks in C, folded and not; ONNX and back; 19 refusals"

@@ -117,6 +117,20 @@ static enum status save(struct session *s, const char *out)
                            s->params);
 }
 
+// Collective. A run's own checkpoints, newer than what is written here, would hide it.
+static enum status folder_check(struct group *group, const char *out)
+{
+    struct checkpoint *there = NULL;
+    size_t n = strlen(out);
+    CHECK(n < 3 || strcmp(out + n - 3, ".h5") != 0, STATUS_USAGE,
+          "OUT is a folder for the checkpoint, not a file as '%s'", out);
+    TRY(checkpoint_open(&there, group, out));
+    bool is_run = there && checkpoint_meta(there)->global_step > 0;
+    checkpoint_close(there);
+    CHECK(!is_run, STATUS_USAGE, "'%s' holds checkpoints of a run: name another folder", out);
+    return STATUS_OK;
+}
+
 // Rank 0 reads and matches; all take part in saving.
 static enum status import(struct session *s, const struct args *args,
                           const struct option_strings *arguments)
@@ -148,6 +162,7 @@ static enum status run(struct group *group, const struct args *args,
 {
     struct recipe recipe = {0};
     struct session session = {0};
+    TRY(folder_check(group, arguments->v[2]));
     enum status status = recipe_load(&recipe, group, arguments->v[0], &args->overrides);
     if (status == STATUS_OK)
         status = session_data(&session, group, &recipe);
