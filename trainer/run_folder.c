@@ -35,14 +35,17 @@ static enum status folder_make(const char *path)
 }
 
 // The first runs/<name>-<n> that is not there.
-static enum status name_make(char path[RUN_PATH_MAX], const char *name)
+static enum status name_make(char out[RUN_PATH_MAX], const char *name)
 {
+    char path[RUN_PATH_MAX]; // not out at once: gcc with sanitizers takes that for NULL
     for (int n = 1; n < 100000; n++) {
         int length = snprintf(path, RUN_PATH_MAX, "runs/%s-%d", name, n);
         CHECK(length > 0 && length < RUN_PATH_MAX, STATUS_USAGE, "name '%s' is too long", name);
         struct stat info;
-        if (stat(path, &info) != 0)
+        if (stat(path, &info) != 0) {
+            memcpy(out, path, sizeof path);
             return STATUS_OK;
+        }
     }
     FAIL(STATUS_ERROR, "runs/%s-1 to -99999 are all there; name a folder with --out", name);
 }
