@@ -63,8 +63,8 @@ features:
   - conv: {out: 8, kernel: 3, name: a}
   - batchnorm: {name: b}
   - flatten: {from: a, name: f1}
-  - flatten: {from: b, name: f2}
-  - add: {from: [f1, f2]} # two flat ones: nothing to renumber
+  - flatten: {from: b, name: scores}
+  - add: {from: [f1, scores]} # two flat ones: nothing to renumber
   - scale: {factor: -2}
 head:
   - dense: {out: 6}

@@ -148,6 +148,16 @@ static void output_put(struct onnx_writer *w)
     info_put(w, ONNX_GRAPH_OUTPUT, "probabilities", ONNX_FLOAT, s, is_flat);
 }
 
+// A layer's name, but for those of the values around the network.
+static void value_name(struct onnx_value *y, const char *layer)
+{
+    static const char *const taken[] = {"preprocess", "scores", "probabilities"};
+    bool is_taken = false;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        is_taken = is_taken || strcmp(layer, taken[i]) == 0;
+    snprintf(y->name, sizeof y->name, "%s%s", layer, is_taken ? "/layer" : "");
+}
+
 static enum status graph_put(struct onnx_writer *w)
 {
     const struct export_net *net = w->net;
@@ -158,7 +168,7 @@ static enum status graph_put(struct onnx_writer *w)
         preprocessing_put(w);
     for (size_t i = 0; i < net->n; i++) {
         struct onnx_value *y = &w->values[i + 1];
-        snprintf(y->name, sizeof y->name, "%s", net->nodes[i].name);
+        value_name(y, net->nodes[i].name);
         TRY(onnx_node_put(w, &net->nodes[i], y));
     }
     output_put(w);
