@@ -66,13 +66,22 @@ slurm_guard() {
     )
 }
 
+# free_port FIRST: a port that nobody listens at, below those that the system gives to anyone.
+free_port() {
+    local port=$1
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        port=$((port + 1))
+    done
+    echo "$port"
+}
+
 slurm_write_conf() {
     local host=$1
     cat >slurm.conf <<END
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=$((20000 + $$ % 20000))
-SlurmdPort=$((40001 + $$ % 20000))
+SlurmctldPort=$(free_port $((12000 + $$ % 9000)))
+SlurmdPort=$(free_port $((22000 + $$ % 9000)))
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
