@@ -20,7 +20,8 @@ start() {
     shift 2
     rm -rf run go
     log=run.log
-    local run=(env SW2_HANG="$what:$work/go" LD_PRELOAD="$preload" "$train" "${endless[@]}" --out run)
+    local run=(env SW2_HANG="$what:$work/go" LD_PRELOAD="$preload" "$train" "${endless[@]}"
+        --out run)
     if [ "$n" = 1 ]; then
         "${run[@]}" "$@" >$log 2>&1 &
         launched=$!
