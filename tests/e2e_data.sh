@@ -78,6 +78,24 @@ cp before.h5 table.h5
 # --- the embedded digits: whole, and what the script makes from the source
 expect 0 '0 errors, 0 warnings' "$bin" check "$source_folder/data/digits.h5"
 expect 0 '1437 x 8 x 8 x 1' "$bin" info "$source_folder/data/digits.h5"
+
+# For scripts.
+json() { # COMMAND... then a python expression of the answer d
+    local expression=${*: -1} code=0
+    "$bin" "${@:1:$#-1}" --json >answer.json 2>answer.err || code=$?
+    command -v python3 >/dev/null || return 0
+    python3 -c 'import json, sys; d = json.load(open("answer.json")); code = int(sys.argv[2])
+assert eval(sys.argv[1]), d' "$expression" $code || {
+        echo "FAILED: $*"
+        cat answer.json answer.err
+        exit 1
+    }
+}
+json info table.h5 'd["test"]["rows"] == 60 and d["train"]["classes"] == ["flat", "round"]'
+json info "$source_folder/data/digits.h5" \
+    'd["train"]["shape"] == [8, 8, 1] and d["train"]["input"] == "uint8"'
+json check table.h5 'code == 0 and d["errors"] == 0 and d["train_rows"] > 0 and d["findings"]'
+json check photos.h5 --strict 'code == 3 and [f for f in d["findings"] if f["level"] == "warning"]'
 if [ -e "${SW2_DATA:-}/digits8x8/digits.csv.gz" ]; then
     grep digest out.txt >digests.txt
     bash "$source_folder/scripts/make_digits.sh" "$SW2_DATA/digits8x8" digits.h5 >/dev/null

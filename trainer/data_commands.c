@@ -1,95 +1,20 @@
 // SPDX-License-Identifier: MIT
-// Owns: options of sw2-data's commands, their progress and reports. The work is data/'s.
+// Owns: options and reports of sw2-data's commands that write; data_inspect.c has those that read.
+// The work is data/'s.
 #include "trainer/data_commands.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "comm/log.h"
 #include "comm/number.h"
-#include "data/check.h"
 #include "data/generate.h"
-#include "data/guard.h"
 #include "data/import.h"
-#include "trainer/data_info.h"
-
-// ---- progress and signals
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = number;
-}
-
-void data_catch_signals(void)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction before;
-        sigaction(numbers[i], NULL, &before);
-        if (before.sa_handler != SIG_IGN) // nohup keeps its promise
-            sigaction(numbers[i], &action, NULL);
-    }
-    signal(SIGXFSZ, SIG_IGN);
-    signal(SIGPIPE, SIG_IGN);
-}
-
-struct watch {
-    double start, shown; // seconds
-    const char *what;    // of the phase shown last
-};
-
-static double now_seconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static void show_bar(const char *what, uint64_t done, uint64_t total, double seconds)
-{
-    char text[160];
-    if (total == 0) {
-        snprintf(text, sizeof text, "%s: %" PRIu64, what, done);
-    } else {
-        static const char full[] = "##############################";
-        int width = 30, filled = (int)(done * 30 / total);
-        double left = done ? seconds * (double)(total - done) / (double)done : 0;
-        snprintf(text, sizeof text, "%-16s [%.*s%*s] %3d %%  %.0f s left", what, filled, full,
-                 width - filled, "", (int)(done * 100 / total), left);
-    }
-    log_transient(text);
-}
-
-// The import_progress of all commands: a bar on a terminal, else a line now and then.
-static enum status tick(void *context, const char *what, uint64_t done, uint64_t total)
-{
-    struct watch *watch = context;
-    CHECK(!interrupted, STATUS_ERROR, "interrupted: nothing written");
-    double now = now_seconds();
-    if (watch->start == 0 || watch->what != what)
-        *watch = (struct watch){.start = now, .shown = now, .what = what};
-    bool is_bar = log_is_terminal();
-    if (now - watch->shown < (is_bar ? 0.1 : now - watch->start < 60 ? 10 : 60))
-        return STATUS_OK;
-    watch->shown = now;
-    if (is_bar)
-        show_bar(what, done, total, now - watch->start);
-    else if (total > 0)
-        log_line("%s: %" PRIu64 " of %" PRIu64 " (%d %%), %.0f s", what, done, total,
-                 (int)(done * 100 / total), now - watch->start);
-    else
-        log_line("%s: %" PRIu64 ", %.0f s", what, done, now - watch->start);
-    return STATUS_OK;
-}
+#include "trainer/data_inspect.h"
+#include "trainer/data_progress.h"
 
 // ---- small texts
 
@@ -241,7 +166,7 @@ static enum status fill_options(struct import_options *options, const struct imp
 static enum status import_with(const struct cli_parsed *parsed, const struct import_args *args)
 {
     static const char *const formats[] = {"auto", "idx", "cifar", "folder", "csv"};
-    struct watch watch = {0};
+    struct data_watch watch = {0};
     size_t n = parsed->arguments.n;
     struct import_config config = {
         .paths = parsed->arguments.v,
@@ -254,19 +179,19 @@ static enum status import_with(const struct cli_parsed *parsed, const struct imp
         .classes = args->classes,
         .source = args->source,
         .licence = args->licence,
-        .options.progress = {tick, &watch},
+        .options.progress = {data_tick, &watch},
     };
     TRY(check_name(config.out));
     if (args->split)
         TRY(read_number("--split", args->split, &config.split));
     TRY(fill_options(&config.options, args));
-    double start = now_seconds();
+    double start = data_seconds();
     struct import_report report;
-    enum status status = import_run_guarded(&config, &interrupted, &report);
+    enum status status = import_run_guarded(&config, &data_interrupted, &report);
     log_transient("");
     if (status == STATUS_OK) {
         show_notes(report.note);
-        show_report(config.out, &report, now_seconds() - start);
+        show_report(config.out, &report, data_seconds() - start);
     }
     free(report.note);
     return status;
@@ -278,101 +203,6 @@ static enum status run_import(int argc, char **argv)
     struct import_args args;
     TRY(cli_parse(&parsed, &data_clis[DATA_IMPORT], argc, argv, &args));
     enum status status = parsed->is_done ? STATUS_OK : import_with(parsed, &args);
-    cli_free(parsed);
-    return status;
-}
-
-// ---- info
-
-// Files may come from anywhere: they are looked at in a child process (guard.h).
-static enum status guarded(const char *path, enum status (*work)(void *), void *context)
-{
-    struct guard guard = {.name = path, .work = work, .context = context, .stop = &interrupted};
-    return guard_run(&guard, NULL);
-}
-
-static enum status info_work(void *context)
-{
-    return data_info(context);
-}
-
-static enum status run_info(int argc, char **argv)
-{
-    struct cli_parsed *parsed = NULL;
-    int nothing;
-    TRY(cli_parse(&parsed, &data_clis[DATA_INFO], argc, argv, &nothing));
-    enum status status = STATUS_OK;
-    char *path = parsed->is_done ? NULL : strdup(parsed->arguments.v[0]);
-    if (path)
-        status = guarded(path, info_work, path);
-    free(path);
-    cli_free(parsed);
-    return status;
-}
-
-// ---- check
-
-struct check_args {
-    bool is_strict;
-};
-
-static const struct cli_option check_options[] = {
-    {{"strict", OPTION_BOOL, offsetof(struct check_args, is_strict), "false", 0, 0, NULL,
-      "warnings count as errors"},
-     0,
-     NULL},
-};
-
-static void show_finding(void *context, enum check_level level, const char *text)
-{
-    (void)context;
-    static const char *const names[] = {"ok     ", "WARNING", "ERROR  "};
-    log_line("%s  %s", names[level], text);
-}
-
-struct check_work {
-    const struct check_config *config;
-    struct check_result *result; // shared
-};
-
-static enum status check_work(void *context)
-{
-    struct check_work *work = context;
-    return check_run(work->config, work->result);
-}
-
-static enum status check_with(const struct cli_parsed *parsed, const struct check_args *args)
-{
-    struct watch watch = {0};
-    struct check_result result;
-    struct check_config config = {
-        .path = parsed->arguments.v[0],
-        .test = parsed->arguments.n > 1 ? parsed->arguments.v[1] : NULL,
-        .say = show_finding,
-        .progress = {tick, &watch},
-    };
-    struct check_work work = {&config, guard_share(sizeof *work.result)};
-    CHECK(work.result, STATUS_ERROR, "out of memory: check");
-    enum status status = guarded(config.path, check_work, &work);
-    result = *work.result;
-    guard_unshare(work.result, sizeof *work.result);
-    log_transient("");
-    TRY(status);
-    log_line("%s: %" PRIu64 " training and %" PRIu64 " test rows, %zu error%s, %zu warning%s",
-             config.path, result.n_train, result.n_test, result.n_errors,
-             result.n_errors == 1 ? "" : "s", result.n_warnings, result.n_warnings == 1 ? "" : "s");
-    size_t n = result.n_errors + (args->is_strict ? result.n_warnings : 0);
-    CHECK(n == 0, STATUS_DATA, "%s: the check found %zu error%s%s", config.path, n,
-          n == 1 ? "" : "s", args->is_strict ? " or warnings (--strict)" : "");
-    return STATUS_OK;
-}
-
-static enum status run_check(int argc, char **argv)
-{
-    struct cli_parsed *parsed = NULL;
-    struct check_args args;
-    TRY(cli_parse(&parsed, &data_clis[DATA_CHECK], argc, argv, &args));
-    enum status status = parsed->is_done ? STATUS_OK : check_with(parsed, &args);
     cli_free(parsed);
     return status;
 }
@@ -410,14 +240,14 @@ static enum status generate_with(const char *out, const struct generate_args *ar
     struct sample_shape shape = {sizes[0], sizes[1], n == 3 ? sizes[2] : 1};
     struct import_source train = {0}, test = {0};
     struct import_report report = {0};
-    struct watch watch = {0};
+    struct data_watch watch = {0};
     char source[128];
     snprintf(source, sizeof source, "sw2-data generate --seed %" PRId64, args->seed);
     struct import_config config = {
-        .out = out, .source = source, .options.progress = {tick, &watch}};
+        .out = out, .source = source, .options.progress = {data_tick, &watch}};
     uint64_t rows = (uint64_t)args->rows, test_rows = (uint64_t)args->test_rows;
     size_t classes = (size_t)args->classes;
-    double start = now_seconds();
+    double start = data_seconds();
     TRY(generate_open(&train, shape, classes, 0, rows, (uint64_t)args->seed));
     enum status status = STATUS_OK;
     if (test_rows > 0)
@@ -428,7 +258,7 @@ static enum status generate_with(const char *out, const struct generate_args *ar
     import_source_close(&test);
     log_transient("");
     if (status == STATUS_OK)
-        show_report(out, &report, now_seconds() - start);
+        show_report(out, &report, data_seconds() - start);
     return status;
 }
 
@@ -469,6 +299,8 @@ const struct cli data_clis[DATA_COMMANDS_N] = {
     [DATA_INFO] = {.program = "sw2-data info",
                    .arguments = "FILE.h5",
                    .about = "Shows what is in a data set, and what sw2-train makes of it.",
+                   .options = data_info_options,
+                   .n_options = DATA_INFO_OPTIONS_N,
                    .min_arguments = 1,
                    .max_arguments = 1},
     [DATA_CHECK] = {.program = "sw2-data check",
@@ -476,7 +308,8 @@ const struct cli data_clis[DATA_COMMANDS_N] = {
                     .about = "Looks for what spoils training: NaN, labels out of range, uneven"
                              " classes,\nduplicate rows, rows in both parts, constant channels,"
                              " unlucky chunks.\nExit code 3 when there is an error.",
-                    OPTIONS(check_options),
+                    .options = data_check_options,
+                    .n_options = DATA_CHECK_OPTIONS_N,
                     .min_arguments = 1,
                     .max_arguments = 2},
     [DATA_GENERATE] = {.program = "sw2-data generate",
@@ -492,7 +325,7 @@ const struct cli data_clis[DATA_COMMANDS_N] = {
 
 enum status (*const data_runs[DATA_COMMANDS_N])(int argc, char **argv) = {
     [DATA_IMPORT] = run_import,
-    [DATA_INFO] = run_info,
-    [DATA_CHECK] = run_check,
+    [DATA_INFO] = data_run_info,
+    [DATA_CHECK] = data_run_check,
     [DATA_GENERATE] = run_generate,
 };

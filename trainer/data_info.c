@@ -9,6 +9,7 @@
 #include "comm/log.h"
 #include "data/dataset.h"
 #include "data/h5.h"
+#include "trainer/text_file.h"
 
 enum { DEPTH_MAX = 8, SHOWN_MAX = 12 };
 
@@ -130,5 +131,58 @@ enum status data_info(const char *path)
     TRY(status);
     show_side(path, DATASET_TRAIN);
     show_side(path, DATASET_TEST);
+    return STATUS_OK;
+}
+
+static void json_numbers(const char *name, const double *v, size_t n)
+{
+    printf(", \"%s\": [", name);
+    for (size_t i = 0; i < n; i++)
+        printf("%s%.17g", i ? ", " : "", v[i]);
+    printf("]");
+}
+
+static void json_side(const char *path, enum dataset_side side)
+{
+    struct data_config config = dataset_defaults();
+    struct dataset *dataset = NULL;
+    printf(", \"%s\": ", side == DATASET_TRAIN ? "train" : "test");
+    if (dataset_open(&dataset, path, side, &config) != STATUS_OK) {
+        printf("null");
+        return;
+    }
+    struct sample_shape shape = dataset_shape(dataset);
+    struct target_shape target = dataset_target(dataset);
+    printf("{\"path\": ");
+    json_text(stdout, dataset_path(dataset));
+    printf(", \"rows\": %" PRIu64 ", \"shape\": [%zu, %zu, %zu], \"input\": \"%s\"",
+           dataset_rows(dataset), shape.h, shape.w, shape.c,
+           dataset_is_u8(dataset) ? "uint8" : "float32");
+    printf(", \"target\": \"%s\", \"target_count\": %zu, \"n_classes\": %zu",
+           target.type == TARGET_CLASS ? "class" : "float", target.count, target.n_classes);
+    size_t n = 0;
+    char *const *names = dataset_classes(dataset, &n);
+    for (size_t i = 0; names && i < n; i++) {
+        printf("%s", i ? ", " : ", \"classes\": [");
+        json_text(stdout, names[i]);
+    }
+    printf("%s", names && n ? "]" : "");
+    json_numbers("mean", dataset_mean(dataset), shape.c);
+    json_numbers("std", dataset_std(dataset), shape.c);
+    printf(", \"fingerprint\": \"%s\"}", dataset_fingerprint(dataset));
+    dataset_close(dataset);
+}
+
+enum status data_info_json(const char *path)
+{
+    struct h5 *file = NULL;
+    TRY(h5_open(&file, path));
+    h5_close(file);
+    printf("{\"file\": ");
+    json_text(stdout, path);
+    json_side(path, DATASET_TRAIN);
+    json_side(path, DATASET_TEST);
+    printf("}\n");
+    fflush(stdout);
     return STATUS_OK;
 }
