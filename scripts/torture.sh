@@ -127,6 +127,7 @@ while [ $killed -lt "$kills" ]; do
     done
     must at $((1 + RANDOM % 5)) "$train" job.yaml --out job
     cat must.log >>job.log
+    ! grep -q 'warning: .*trying the one before' job.log || fail "a kill left a damaged file"
     whole_again whole job job.log
     ends=$((ends + 1))
 done
@@ -148,7 +149,7 @@ go_on() { # FOLDER
     whole_again brief "$1" both.log "${2:-}"
 }
 
-# Killed before a call (tear: in the middle of a write).
+# Killed before a call (tear: in the middle of a write). $resumed: where the last one went on.
 kill_at() { # MATCH EXCEPT CALL
     local whats=(kill tear) what
     what=${whats[RANDOM % 2]}
@@ -157,6 +158,12 @@ kill_at() { # MATCH EXCEPT CALL
     [ $code = 137 ] || { cat run.log; fail "not killed at call $3 on $1: exit code $code"; }
     note "killed: at a system call ($what)"
     go_on fault
+    # A kill damages nothing and takes nothing back: calls come in the same order in each run.
+    local from
+    from=$(sed -n 's/.*(\([0-9]*\) steps\( done\)*).*/\1/p' must.log | head -n 1)
+    ! grep -q 'warning:' must.log || { cat must.log; fail "call $3: a kill left damage"; }
+    [ "${from:-0}" -ge "$resumed" ] || fail "call $3: resumed from step ${from:-0} after $resumed"
+    resumed=${from:-0}
 }
 
 # One error, or errors from there on: the run goes on and says it once, or ends with one message.
@@ -185,6 +192,7 @@ error_at() { # MATCH EXCEPT CALL
 # at_calls WHAT MATCH EXCEPT: for every call there, or for $calls of them.
 at_calls() {
     local n i total step=1
+    resumed=0
     rm -rf fault
     faulty fault "$2" "$3" 0 none 1
     [ $code = 0 ] || { cat run.log; fail "the library alone"; }
