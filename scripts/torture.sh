@@ -18,6 +18,8 @@ kills=${1:-200} calls=${2:-all} seed=${3:-$RANDOM}
 [ -n "${TMPDIR:-}" ] || [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 . "$SW2_SOURCE/tests/support/e2e.sh"
 exec 2>stderr # full of bash's obituaries
+# What killed ranks leave of Open MPI's goes away with the work folder.
+export OMPI_MCA_btl_vader_backing_directory=$work OMPI_MCA_orte_tmpdir_base=$work
 faults=$SW2_BIN/tests/libsw2_save_faults.so
 RANDOM=$seed
 echo "seed $seed"
@@ -130,6 +132,7 @@ while [ $killed -lt "$kills" ]; do
     ! grep -q 'warning: .*trying the one before' job.log || fail "a kill left a damaged file"
     whole_again whole job job.log
     ends=$((ends + 1))
+    [ $((ends % 10)) != 0 ] || echo "$SECONDS s: $killed kills"
 done
 echo "$SECONDS s: $killed kills at random instants, $ends runs: the digests of the unbroken one"
 
@@ -262,6 +265,20 @@ if [ "$calls" = all ]; then
     SW2_TEST_FULL=1 "$SW2_BIN/tests/test_checkpoint_damage" 2>&1 | grep '^damage' ||
         fail "test_checkpoint_damage"
 fi
+
+# No process of a killed job lives on; ranks need a second to see that mpirun is gone.
+processes() {
+    local one
+    for one in /proc/[0-9]*; do
+        [ "$(readlink "$one/exe")" != "$(realpath "$train")" ] ||
+            [ "$(readlink "$one/cwd")" != "$work" ] || echo "${one#/proc/}"
+    done
+}
+for ((i = 0; i < 100; i++)); do
+    [ -n "$(processes)" ] || break
+    sleep 0.1
+done
+[ -z "$(processes)" ] || fail "processes are left: $(processes)"
 
 for what in "${!count[@]}"; do
     echo "  ${count[$what]} x $what"
