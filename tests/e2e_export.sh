@@ -144,12 +144,17 @@ done
 must "$export" every/checkpoints one.npz
 must at 2 "$export" every/checkpoints two.npz
 cmp one.npz two.npz
+! command -v python3 >/dev/null || [ "$(python3 -m zipfile -t one.npz)" = "Done testing" ] ||
+    fail "one.npz is no good zip file"
 "$export" every/checkpoints every.onnx --json | grep -q '"output": \[1, 1, 6\]' || fail "no JSON"
 
 # A new head; a name given by hand; layers that nobody wants.
 must "$import" every.yaml every.onnx new --skip dense2
 grep -q 'dense2  *starts anew' must.log || fail "$(cat must.log)"
 must "$import" every.yaml every.onnx new --map dense2=dense2 --json
+! command -v python3 >/dev/null || python3 -c 'import json
+pairs = [json.loads(line) for line in open("must.log") if line[0] == "{"][0]["layers"]
+assert len(pairs) == 12 and all(pair["from"] for pair in pairs), pairs' || fail "no JSON"
 sed 's/  - dense: {out: 20}/  - dense: {out: 21}/' every.yaml >more.yaml
 must "$import" more.yaml every.onnx new2 --skip head --ignore 'dense*' --ignore batchnorm3 \
     --ignore batchnorm4
