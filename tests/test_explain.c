@@ -15,6 +15,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/golden.h"
 #include "trainer/explain_quality.h"
+#include "trainer/explain_sanity.h"
 
 #define TOLERANCE 2e-5 // of the largest value: float32 against float64
 
@@ -280,6 +281,36 @@ static void test_differences(void **state)
     net_close(&net);
 }
 
+// Adebayo et al. 2018: maps of random weights are other maps, the first stages leave the features
+// alone, and the trained weights come back.
+static void test_sanity(void **state)
+{
+    struct net net;
+    struct sanity *sanity;
+    float *maps[EXPLAIN_METHODS] = {NULL}, memory[EXPLAIN_METHODS][256];
+    double correlation[EXPLAIN_METHODS][SANITY_STAGES];
+    net_open(&net, *state, MODEL_KEEP_AUTO, 8);
+    for (int m = 0; m < EXPLAIN_METHODS; m++) {
+        float *raw = run(&net, (enum explain_method)m);
+        explain_map(net.explain, (enum explain_method)m, raw, maps[m] = memory[m]);
+        free(raw);
+    }
+    expect_ok(sanity_init(&sanity, &alone, net.explain, net.m.model, net.m.params), "sanity");
+    sanity_sample(sanity, net.x, net.target, maps, correlation);
+    for (int m = 0; m < EXPLAIN_METHODS; m++)
+        for (int stage = 0; stage < SANITY_STAGES; stage++) {
+            bool is_same = m == EXPLAIN_ACTIVATION && stage == 0; // the head alone is random
+            double got = correlation[m][stage];
+            bool is_empty = got == 0 && !explain_info((enum explain_method)m)->is_layer;
+            if (is_empty || (is_same ? got < 1 - 1e-9 : !(fabs(got) < 0.95)))
+                fail_msg("%s of %s, stage %d: correlation %g", net.name,
+                         explain_info((enum explain_method)m)->name, stage, got);
+        }
+    check(&net, EXPLAIN_GRADIENT, "gradient");
+    sanity_free(sanity);
+    net_close(&net);
+}
+
 // Of a linear network gradients times inputs and integrated gradients explain all that hiding
 // positions does (Ancona et al. 2018, proposition 2), and are the same.
 static void test_linear(void **state)
@@ -420,6 +451,7 @@ int main(void)
         ALL(test_completeness),
         EACH("smooth", test_differences),
         ALL(test_chunks),
+        EACH("plain", test_sanity),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_unknown_layer),
         cmocka_unit_test(test_no_layer),
