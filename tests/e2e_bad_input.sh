@@ -19,6 +19,8 @@ bad() {
         got=0
         rm -rf out
         at "$ranks" timeout -k 5 60 "$@" >stdout 2>stderr || got=$?
+        # This machine may have fewer cores than three, which is said and is no part of it.
+        sed -i '/: warning: [0-9]* ranks share [0-9]* cores\{0,1\} of host /d' stderr
         [ $got = "$code" ] && [ "$(grep -c 'error:' stderr)" = 1 ] && [ "$(wc -l <stderr)" = 1 ] &&
             grep -q -e "error: .*$words" stderr || {
             cat stdout stderr
