@@ -80,6 +80,8 @@ static void test_range(void **state)
     memset(map, 0, sizeof map);
     assert_true(render_range(map, 1000, 1) == 0);
     map[3] = NAN;
+    map[5] = 2;
+    assert_true(fabsf(render_range(map, 1000, 1) - 2) < 0.01f); // NaN does not count
     map[4] = INFINITY;
     render_range(map, 1000, 0.5); // is defined
 }

@@ -79,7 +79,8 @@ float render_range(const float *map, size_t n, double share)
     if (most == 0 || !isfinite(most))
         return 0;
     for (size_t i = 0; i < n; i++)
-        count[(size_t)((double)fabsf(map[i]) / (double)most * (BINS - 1))]++;
+        if (map[i] == map[i])
+            count[(size_t)((double)fabsf(map[i]) / (double)most * (BINS - 1))]++;
     size_t below = 0, bin = 0;
     while (bin < BINS - 1 && (double)(below += count[bin]) < share * (double)n)
         bin++;
