@@ -59,7 +59,7 @@ metrics_are_same whole limit
 echo "stopped before the job's end, requeued, resumed"
 [ -n "${SW2_TEST_LONG:-}" ] || exit 0
 
-many=$((epochs * 100 / (took > 0 ? took : 1)))
+many=$((epochs * 80 / (took > 0 ? took : 1)))
 longest=600
 must at 3 "$train" "${run[@]}" -o train.epochs=$many --out whole_minute
 patience=600
