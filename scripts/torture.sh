@@ -211,9 +211,9 @@ if [ "$calls" = 0 ]; then
     echo "not asked for: system calls"
 elif [ -e "$faults" ]; then
     must "$train" job.yaml "${short[@]}" --out brief
-    at_calls kill_at fault/checkpoints -
+    at_calls kill_at fault/checkpoints :
     at_calls kill_at fault fault/checkpoints
-    at_calls error_at fault/checkpoints -
+    at_calls error_at fault/checkpoints :
     at_calls error_at fault fault/checkpoints
 else
     echo "not checked: system calls ($faults is not built)"

@@ -73,5 +73,5 @@ int main(int argc, char **argv)
     if (status != STATUS_OK)
         fprintf(stderr, "%s\n", error_text());
     fake_run_free(&run);
-    return status;
+    return (int)status;
 }
