@@ -6,7 +6,7 @@
 // Named are, with host, step and activity: a rank that is stopped or whose host is gone (no word
 // from it), that loops or blocks in I/O (no progress while others or its own main thread wait), or
 // that has left the order of collectives. After `seconds` or 10 median steps, whatever is longer;
-// where no progress is promised (starting up, saving), after 12 times that. Time that a thread was
+// where no progress is promised (starting up, saving), after 60 times that. Time that a thread was
 // ready to run but had no core does not count, nor does time in which everything stood still (a
 // suspended laptop, Ctrl-Z).
 #ifndef SW2_COMM_WATCHDOG_H

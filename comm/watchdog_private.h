@@ -14,7 +14,7 @@
 
 #define WATCH_TEXT 48
 #define WATCH_SHARES 8
-#define WATCH_SLOW 12.0 // times the patience, where no progress is promised
+#define WATCH_SLOW 60.0 // times the patience, where no progress is promised
 #define WATCH_STEPS 10.0
 #define WATCH_NAMED 8 // ranks that a message names
 #define WATCH_MESSAGE 1000

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "comm/events.h"
 #include "comm/memory.h"
 
 static enum status create_locked(struct h5 *file)
@@ -58,6 +59,7 @@ static enum status path_sync(const char *path, int flags)
 {
     int fd = open(path, flags | O_CLOEXEC);
     CHECK(fd >= 0, STATUS_ERROR, "cannot open %s to flush it: %s", path, strerror(errno));
+    events_tick("flushing to disk", 0);
     int result = fsync(fd), why = errno;
     close(fd);
     // Some file systems cannot fsync a folder (EINVAL): then there is nothing to do.
@@ -170,7 +172,8 @@ static enum status set_write_locked(struct h5_set *set, uint64_t first, uint64_t
         from = H5Screate_simple(set->info.rank, extent, NULL);
     }
     if (result >= 0 && from >= 0)
-        result = H5Dwrite(set->id, memory, from, to, H5P_DEFAULT, in);
+        events_tick("writing to HDF5", 0);
+    result = H5Dwrite(set->id, memory, from, to, H5P_DEFAULT, in);
     const char *why = result < 0 ? h5_reason() : "";
     if (set->info.rank > 0)
         H5Sclose(from);
