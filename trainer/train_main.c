@@ -63,7 +63,7 @@ static const struct cli_option options[] = {
       "at the end show where the steps' time went, by layer; a trace goes into --out"},
      0,
      NULL},
-    {{"verify", OPTION_INT, offsetof(struct args, verify), "100", 0, 1e15, NULL,
+    {{"verify", OPTION_INT, offsetof(struct args, verify), "250", 0, 1e15, NULL,
       "steps between comparisons of all ranks' weights, and of each rank's memory with what it "
       "was; 0: none"},
      0,
