@@ -63,7 +63,8 @@ many=$((epochs * 80 / (took > 0 ? took : 1)))
 longest=600
 must at 3 "$train" "${run[@]}" -o train.epochs=$many --out whole_minute
 patience=600
-submit 3 minute --time=1 --signal=B:USR1@2 -- "${run[@]}" -o train.epochs=$many
+# (A signal that nobody minds: Slurm may send it up to a minute early.)
+submit 3 minute --time=1 --signal=B:28@1 -- "${run[@]}" -o train.epochs=$many
 until_true $patience 'the end of the first minute' log_has 'back into the queue'
 log_has '^stopped by SLURM_JOB_END_TIME' || { slurm_logs; fail "not stopped by the limit"; }
 while ! job_is COMPLETED; do # as often as it takes
