@@ -12,7 +12,7 @@ preload=$(find "$SW2_BIN/tests" -name '*preload_hang.so' | head -n 1)
 must "$data" generate grey.h5 --shape 28x28x1 --rows 509 --test-rows 64
 endless=(mnist -o data.train=grey.h5:/train -o data.test=grey.h5:/test -o train.batch=32
     -o train.epochs=100000 -o train.eval_every=0 -o train.checkpoint_every=0 --watchdog 1.5)
-patience=60 # s, on a machine that does much else; 1.5 s suffice on one that does not
+patience=240 # s, on a machine that does much else; 1.5 s suffice on one that does not
 
 # start RANKS RANK:KIND ARGUMENT...: in the background; $launched, $log and the processes $ranks.
 start() {
