@@ -4,6 +4,10 @@
 # the sources gone; man pages and completions that know every option; the module; the package.
 set -euo pipefail
 . "$(dirname "$0")/support/e2e.sh"
+[ -z "$quick" ] || {
+    echo "skipped: the ordinary build tests it, and sanitizers make packages of their own"
+    exit 77
+}
 [ -d "$SW2_BIN/texts" ] || {
     echo "skipped: this build makes no texts"
     exit 77

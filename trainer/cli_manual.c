@@ -14,6 +14,10 @@ static const struct {
     {"NO_COLOR", "If set and not empty, output has no colours."},
 };
 
+static const char *const others[] = {"sw2-train",   "sw2-data",    "sw2-eval",
+                                     "sw2-predict", "sw2-explain", "sw2-report",
+                                     "sw2-export",  "sw2-import",  "sw2-shrink"};
+
 // Text of people as roff: no escape, no request, hyphens that can be copied.
 static void write_text(FILE *out, const char *text)
 {
@@ -151,7 +155,11 @@ void cli_write_manual(FILE *out, const struct cli *cli)
     fputs(".SH ENVIRONMENT\n", out);
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++)
         write_tagged(out, variables[i].name, variables[i].text);
-    fputs(".SH SEE ALSO\n\\fBsw2\\-train\\fR(1), \\fBsw2\\-data\\fR(1), \\fBsw2\\-eval\\fR(1), "
-          "\\fBsw2\\-predict\\fR(1), \\fBmpirun\\fR(1)\n",
-          out);
+    fputs(".SH SEE ALSO\n", out);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(others[i], cli->program) != 0) {
+            write_styled(out, 'B', others[i]);
+            fputs("(1),\n", out);
+        }
+    fputs("\\fBmpirun\\fR(1)\n", out);
 }
