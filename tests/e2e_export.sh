@@ -173,6 +173,15 @@ file=every/checkpoints
 refused 2 'cannot tell the format' "$export" $file never.tflite
 refused 2 'is for the format c' "$export" $file never.onnx --weights-apart
 refused 2 'is for the formats onnx and c' "$export" $file never.npz --probabilities
+cat >hog.yaml <<'END'
+name: hog
+data: {train: "images.h5:/train"}
+features: [{hog: {}}]
+head: [{dense: {out: 6}}]
+train: {batch: 8, grains: 2, epochs: 1}
+END
+must "$train" hog.yaml -q --out hog
+refused 2 "layer 'hog1' is a hog, which cannot be exported" "$export" hog/checkpoints never.onnx
 refused 2 "padding that does not count" "$export" $file never.weights.h5
 refused 2 "has no state 'ema'" "$export" $file never.onnx --weights ema
 refused 3 "no checkpoint in 'nowhere'" "$export" nowhere never.onnx
@@ -192,4 +201,4 @@ refused 3 'is no ONNX file, or damaged' "$import" every.yaml cut.onnx never
 refused 2 'holds checkpoints of a run' "$import" every.yaml every.onnx every/checkpoints
 refused 2 'is a folder for the checkpoint' "$import" every.yaml every.onnx never.h5
 refused 3 'no arrays named weight' "$import" every.yaml images.h5 never
-echo "2 networks in C, folded and not; ONNX and back; 19 refusals"
+echo "2 networks in C, folded and not; ONNX and back; 20 refusals"
