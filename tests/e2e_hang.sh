@@ -31,7 +31,7 @@ start() {
         launched=$!
     fi
     wait_steps 8
-    [ "$n" = 1 ] || read -ra ranks <<<"$(cat /proc/$launched/task/*/children | tr '\n' ' ')"
+    [ "$n" = 1 ] || read -ra ranks <<<"$(ranks_of $launched)"
     [ "${#ranks[@]}" = "$n" ] || fail "$n ranks, but processes ${ranks[*]}"
 }
 

@@ -50,10 +50,7 @@ wait_for() {
 # A process of the job: of the ranks, the second one, where there are several.
 one_rank() {
     local children
-    children=$(cat /proc/$launched/task/*/children)
-    if [ -n "$is_mpich" ] && [ -n "$children" ]; then # between mpirun and ranks is one process
-        children=$(cat "/proc/${children%% *}/task/"*/children)
-    fi
+    children=$(ranks_of $launched)
     # shellcheck disable=SC2086
     set -- $children
     echo "${2:-${1:-$launched}}"

@@ -51,7 +51,7 @@ catches() { # signal 10 (USR1), so all of them: the last handler is there
 }
 a_rank() {
     local children
-    children=$(cat /proc/$launched/task/*/children)
+    children=$(ranks_of $launched)
     # shellcheck disable=SC2086
     set -- $children
     echo "${2:-$launched}"
@@ -101,7 +101,7 @@ echo "seven signals, one run"
 # Before the first step: nothing is lost either.
 second_rank_catches() {
     local children
-    children=$(cat /proc/$launched/task/*/children)
+    children=$(ranks_of $launched)
     # shellcheck disable=SC2086
     set -- $children
     target=${2:-}

@@ -12,3 +12,14 @@ if [ -x "$SW2_BIN/launch/mpirun" ]; then
     is_mpich=1
     PATH=$SW2_BIN/launch:$PATH
 fi
+
+# ranks_of PID: the ranks' processes of an mpirun, in order, on one line. Between MPICH's and its
+# ranks there is one more process.
+ranks_of() {
+    local children
+    children=$(cat "/proc/$1/task/"*/children)
+    if [ -n "$is_mpich" ] && [ -n "$children" ]; then
+        children=$(cat "/proc/${children%% *}/task/"*/children)
+    fi
+    echo "$children" | tr '\n' ' '
+}
