@@ -16,6 +16,7 @@
 #include "tests/support/expect.h"
 #include "tests/support/fake_run.h"
 #include "trainer/optimizer.h"
+#include "trainer/recipe.h"
 
 static struct group alone;
 static char *folder;
@@ -332,6 +333,46 @@ static void test_other_optimizer(void **state)
     fake_run_free(&adamw);
 }
 
+// A key that this program knows and the one that wrote the checkpoint did not has its default
+// there.
+static void test_expect_newer_keys(void **state)
+{
+    (void)state;
+    static const char saved[] = "data: {train: x.h5}\nhead:\n- dense: {out: 10}\n"
+                                "train: {epochs: 3, lr: 0.5}\n";
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {saved, NULL},
+        {"data: {train: x.h5}\nhead:\n- dense: {out: 10}\ntrain: {epochs: 3, lr: 0.5, ema: 0.9}\n",
+         "recipe key train.ema: 0, this run has 0.9"},
+        {"data: {train: x.h5}\nhead:\n- dense: {out: 10}\ntrain: {epochs: 4, lr: 0.5}\n",
+         "recipe key train.epochs: 3, this run has 4"},
+    };
+    struct fake_run run;
+    struct checkpoint *checkpoint;
+    run_begin(&run, 0, 4096);
+    struct checkpoint_meta meta = fake_meta(1);
+    meta.recipe = saved;
+    expect_ok(checkpoint_save(run.group, folder, 0, false, &meta, run.update, run.model.list,
+                              run.model.n_list, run.params),
+              "save");
+    expect_ok(checkpoint_open(&checkpoint, &alone, folder), "open");
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        struct recipe recipe;
+        expect_ok(recipe_parse(&recipe, "recipe", cases[c].text, NULL), "recipe");
+        struct checkpoint_expect expect = {.recipe = recipe.resolved};
+        if (cases[c].says)
+            expect_error(checkpoint_check(checkpoint, &expect), STATUS_USAGE, cases[c].says,
+                         cases[c].says);
+        else
+            expect_ok(checkpoint_check(checkpoint, &expect), "fits");
+        recipe_free(&recipe);
+    }
+    checkpoint_close(checkpoint);
+    fake_run_free(&run);
+}
+
 static void test_expect(void **state)
 {
     (void)state;
@@ -389,10 +430,17 @@ static void test_expect(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),    TEST(test_meta),          TEST(test_layout),
-        TEST(test_weights_alone), TEST(test_keep),          TEST(test_stale),
-        TEST(test_folder),        TEST(test_other_network), TEST(test_other_optimizer),
+        TEST(test_round_trip),
+        TEST(test_meta),
+        TEST(test_layout),
+        TEST(test_weights_alone),
+        TEST(test_keep),
+        TEST(test_stale),
+        TEST(test_folder),
+        TEST(test_other_network),
+        TEST(test_other_optimizer),
         TEST(test_expect),
+        TEST(test_expect_newer_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

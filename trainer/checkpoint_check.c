@@ -8,6 +8,7 @@
 #include "comm/log.h"
 #include "comm/yaml.h"
 #include "trainer/checkpoint_private.h"
+#include "trainer/recipe.h"
 
 #define PATH_MAX_BYTES 256
 #define DEPTH_MAX 64
@@ -112,11 +113,9 @@ static enum status differs(const struct checkpoint *c, const char *field, const 
          here);
 }
 
-static enum status recipe_check(const struct checkpoint *c, const char *recipe, bool force)
+static enum status texts_check(const struct checkpoint *c, const char *saved, const char *recipe,
+                               bool force)
 {
-    const char *saved = checkpoint_meta(c)->recipe;
-    if (strcmp(saved, recipe) == 0)
-        return STATUS_OK;
     struct yaml *there = NULL, *here = NULL;
     struct difference difference = {"", "another text", "this one"};
     enum status status = yaml_parse(&there, "recipe of the checkpoint", saved, strlen(saved));
@@ -129,6 +128,19 @@ static enum status recipe_check(const struct checkpoint *c, const char *recipe, 
     }
     yaml_free(there);
     yaml_free(here);
+    return status;
+}
+
+// Keys that came into the world after the checkpoint have their defaults in its recipe.
+static enum status recipe_check(const struct checkpoint *c, const char *recipe, bool force)
+{
+    const char *saved = checkpoint_meta(c)->recipe;
+    struct recipe old;
+    if (strcmp(saved, recipe) == 0)
+        return STATUS_OK;
+    bool is_known = recipe_parse(&old, "recipe of the checkpoint", saved, NULL) == STATUS_OK;
+    enum status status = texts_check(c, is_known ? old.resolved : saved, recipe, force);
+    recipe_free(&old);
     return status;
 }
 
