@@ -27,8 +27,8 @@ enum status search_run(struct channels *channels, const struct trained *trained,
                        const struct search_config *config, struct search_result *result);
 void search_free(struct search_result *result);
 
-// Seconds of a's forward pass over seconds of b's, each the least of interleaved rounds (what the
-// core can do when nobody disturbs it): how much faster b is. Both of n samples.
+// Processor seconds of a's forward pass over seconds of b's, each the least of interleaved rounds
+// (what the core can do when nobody disturbs it): how much faster b is. Both of n samples.
 enum status search_compare(struct model *a, const float *a_params, struct model *b,
                            const float *b_params, size_t n, double *ratio);
 
