@@ -37,6 +37,8 @@ void h5_lock(void)
         pthread_mutex_lock(&mutex);
         events_end();
     }
+    if (links < 0) // the library's own clean-up at exit crashes where a file could not be closed
+        H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     if (links < 0) {
         links = H5Pcreate(H5P_LINK_ACCESS);

@@ -34,6 +34,7 @@ log_has '^stopped by SIGUSR1 after step' || { slurm_logs; fail "not stopped by t
 # Until the requeued job has ended.
 goes_on() {
     until_true $patience 'the job in the queue' job_is PENDING
+    sleep 2 # what the job held is revoked up to this second: started in it, it would not run
     scontrol update "jobid=$job" StartTime=now # Slurm lets a requeued job wait for two minutes
     until_true $patience 'the end of the job' job_is COMPLETED
     log_has 'start 2: 3 tasks' && log_has 'resumed from' || { slurm_logs; fail "not resumed"; }
@@ -68,7 +69,7 @@ submit 3 minute --time=1 --signal=B:28@1 -- "${run[@]}" -o train.epochs=$many
 until_true $patience 'the end of the first minute' log_has 'back into the queue'
 log_has '^stopped by SLURM_JOB_END_TIME' || { slurm_logs; fail "not stopped by the limit"; }
 while ! job_is COMPLETED; do # as often as it takes
-    ! job_is PENDING || scontrol update "jobid=$job" StartTime=now
+    ! job_is PENDING || { sleep 2; scontrol update "jobid=$job" StartTime=now; }
     ! job_is 'FAILED\|TIMEOUT\|CANCELLED' || { slurm_logs; fail "the job ended otherwise"; }
     sleep 1
 done

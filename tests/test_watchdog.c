@@ -240,7 +240,7 @@ static void test_text(void **state)
         rows[r] = row_of(r == 5 ? &silent : &waits);
         names[r].pid = 1000 + r;
         memset(names[r].host, 'n', sizeof names[r].host - 1);
-        snprintf(names[r].host, 8, "node%d", r);
+        snprintf(names[r].host, sizeof names[r].host, "node%d", r);
     }
     struct watch_verdict verdict = watch_judge(rows, MANY, SECONDS, 0);
     watch_text(text, &verdict, rows, names, MANY, "runs/x");

@@ -110,6 +110,13 @@ struct search {
     size_t n_sorted;
 };
 
+// Channels as convolutions see them: whole vectors of 16, but for those that had fewer.
+static double vectors(size_t kept, size_t of)
+{
+    size_t whole = (kept + 15) / 16 * 16;
+    return (double)(of < 16 ? kept : whole < of ? whole : of);
+}
+
 // Time of the network with the channels kept now: a product of two sides where a layer multiplies
 // them, else in proportion to what it makes.
 static double time_predict(const struct search *s)
@@ -119,10 +126,13 @@ static double time_predict(const struct search *s)
     for (size_t i = 0; i < model_n_layers(c->model); i++) {
         const struct layer *layer = model_layer(c->model, i);
         size_t x = channels_input(c, i), y = i + 1;
-        double in = (double)channels_kept(c, x) / (double)channels_count(c, x);
-        double out = (double)channels_kept(c, y) / (double)channels_count(c, y);
-        bool is_product = layer->ops->marks_laps &&
-                          layer->param[0].dim[layer->param[0].rank - 2] == channels_count(c, x);
+        size_t x_n = channels_count(c, x), y_n = channels_count(c, y);
+        double in = vectors(channels_kept(c, x), x_n) / (double)x_n;
+        double out = (double)channels_kept(c, y) / (double)y_n;
+        bool is_product =
+            layer->ops->marks_laps && layer->param[0].dim[layer->param[0].rank - 2] == x_n;
+        if (layer->ops->marks_laps)
+            out = vectors(channels_kept(c, y), y_n) / (double)y_n;
         total += s->seconds[i] * out * (is_product ? in : 1);
     }
     return total;
@@ -132,7 +142,7 @@ static double time_predict(const struct search *s)
 static size_t unit_step(const struct channels *c, size_t unit)
 {
     size_t n = channels_unit_size(c, unit);
-    return n >= 64 ? 16 : n >= 16 ? 8 : n >= 8 ? 4 : 1;
+    return n >= 32 ? 16 : n >= 16 ? 8 : n >= 8 ? 4 : 1;
 }
 
 // Takes the least important `n` kept channels of a unit away, or gives those back.
