@@ -17,11 +17,12 @@ struct board {
     struct histogram *mine; // (size) the first is this rank's own, then all of them
 };
 
-static void written(struct board *b, enum status status)
+static void written(struct board *b, enum status status, bool is_told)
 {
     if (status == STATUS_OK)
         return;
-    log_warn("%s; TensorBoard will see no more of this run", error_text());
+    if (!is_told)
+        log_warn("%s; TensorBoard will see no more of this run", error_text());
     tensorboard_close(b->to);
     b->to = NULL;
 }
@@ -44,7 +45,7 @@ enum status board_init(struct board **out, const struct run_folder *folder, stru
     }
     snprintf(path, sizeof path, "%s/tensorboard", folder->path);
     if (s->group->rank == 0)
-        written(b, tensorboard_open(&b->to, path, step));
+        written(b, tensorboard_open(&b->to, path, step), false);
     *out = b;
     return STATUS_OK;
 }
@@ -66,7 +67,7 @@ static void scalar(struct board *b, const char *side, const char *name, double v
         tensorboard_scalar(b->to, tag, value);
 }
 
-void board_record(struct board *b, const struct run_record *record)
+void board_record(struct board *b, const struct run_record *record, bool is_told)
 {
     if (!b || !b->to)
         return;
@@ -80,7 +81,7 @@ void board_record(struct board *b, const struct run_record *record)
     scalar(b, "", "learning_rate", record->lr);
     scalar(b, "", "images_per_s", record->images_per_s);
     scalar(b, "", "epoch", (double)record->epoch);
-    written(b, tensorboard_flush(b->to, record->step));
+    written(b, tensorboard_flush(b->to, record->step), is_told);
 }
 
 // This rank's part of a tensor's gradient.
@@ -131,5 +132,5 @@ void board_histograms(struct board *b, uint64_t epoch, uint64_t step)
     for (size_t i = 0; i < b->s->n_list; i++)
         tensor_put(b, &b->s->list[i]);
     if (b->to)
-        written(b, tensorboard_flush(b->to, step));
+        written(b, tensorboard_flush(b->to, step), false);
 }

@@ -15,8 +15,8 @@ struct board;
 enum status board_init(struct board **board, const struct run_folder *folder,
                        struct session *session, uint64_t histograms, uint64_t step);
 void board_free(struct board *board); // NULL is allowed
-// Local, rank 0; nothing elsewhere.
-void board_record(struct board *board, const struct run_record *record);
+// Local, rank 0; nothing elsewhere. is_told: a failure to write was just said of the run's records.
+void board_record(struct board *board, const struct run_record *record, bool is_told);
 // Collective, right after the last step of an epoch, while reduce_sum() holds its gradient: where
 // histograms are due, gathers them. epoch: from 1.
 void board_histograms(struct board *board, uint64_t epoch, uint64_t step);

@@ -83,13 +83,13 @@ static enum status picture_put(struct pictures *p, uint64_t row)
 static enum status pictures_put(struct pictures *p, const char *folder, size_t count)
 {
     uint64_t rows = dataset_rows(p->s->test_set);
-    enum status status = tensorboard_open(&p->to, folder, p->s->steps);
-    if (status == STATUS_OK)
-        status = pictures_open(p);
+    if (tensorboard_open(&p->to, folder, p->s->steps) != STATUS_OK)
+        return STATUS_OK;
+    enum status status = pictures_open(p);
     for (size_t i = 0; status == STATUS_OK && i < count && i < rows; i++)
         status = picture_put(p, rows / count * i);
     if (status == STATUS_OK)
-        status = tensorboard_flush(p->to, p->s->steps);
+        tensorboard_flush(p->to, p->s->steps);
     tensorboard_close(p->to);
     pictures_close(p);
     return status;

@@ -119,8 +119,8 @@ static struct run_record record_make(const struct loop *l, const double *train)
 
 static void record_write(struct loop *l, const struct run_record *record)
 {
-    run_log_record(l->log, record);
-    board_record(l->board, record);
+    bool is_told = run_log_record(l->log, record);
+    board_record(l->board, record, is_told);
 }
 
 static void step_show(struct loop *l)

@@ -411,17 +411,17 @@ enum status run_log_close(struct run_log *log)
     return first != STATUS_OK ? first : second;
 }
 
-void run_log_record(struct run_log *log, const struct run_record *record)
+bool run_log_record(struct run_log *log, const struct run_record *record)
 {
     if (!log)
-        return;
+        return false;
     bool is_bad = run_log_write(log, record) != STATUS_OK;
     if (is_bad && !log->is_late)
         log_warn("%s; training goes on, and the records are kept until they can be written",
                  error_text());
     else if (!is_bad && log->is_late)
         log_warn("the records of the run can be written again");
-    log->is_late = is_bad;
+    return log->is_late = is_bad;
 }
 
 void run_log_end(struct run_log *log, enum status status)

@@ -45,8 +45,9 @@ enum status run_log_write(struct run_log *log, const struct run_record *record);
 enum status run_log_close(struct run_log *log); // fsync, close, free
 
 // The same for a run that goes on: an error is one warning, and another when the records are whole
-// again. run_log_end: status is that of the run, whose error text stays.
-void run_log_record(struct run_log *log, const struct run_record *record);
+// again. run_log_end: status is that of the run, whose error text stays. True: they cannot be
+// written now, which was said.
+bool run_log_record(struct run_log *log, const struct run_record *record);
 void run_log_end(struct run_log *log, enum status status);
 
 #endif
