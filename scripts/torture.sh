@@ -82,10 +82,10 @@ victims() {
     esac
 }
 
-# ended PROCESS: within two minutes.
+# ended PROCESS: within two minutes, and thirty times what an unbroken run took.
 ended() {
-    local watch
-    (sleep 120 && kill -9 "$1" && touch hung) >/dev/null 2>&1 &
+    local watch most=$((120 + ${length:-0} * 30 / 1000))
+    (sleep $most && kill -9 "$1" && touch hung) >/dev/null 2>&1 &
     watch=$!
     code=0
     wait "$1" 2>/dev/null || code=$?
