@@ -11,7 +11,7 @@
 #include "trainer/profile_private.h"
 
 // Best of a few short rounds: the peak is what the core can do when nobody disturbs it.
-static double peak_measure(void)
+double profile_peak(void)
 {
     double best = 0;
     for (int round = 0; round < 8; round++) {
@@ -31,7 +31,7 @@ static enum status profile_fill(struct profile *p)
     size_t step = grain * ((size_t)p->n_grains + 1) + PROFILE_SLOTS;
     for (int i = 0; i < p->n_lanes; i++)
         TRY(laps_init(&p->lanes[i], p->n_slots, step * PROFILE_TRACE_STEPS, (uint32_t)i));
-    p->peak = peak_measure();
+    p->peak = profile_peak();
     return STATUS_OK;
 }
 

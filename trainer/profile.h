@@ -31,6 +31,9 @@ enum profile_slot {
 
 struct profile;
 
+// FMA peak of this core, FLOP/s, as measured in 10 ms.
+double profile_peak(void);
+
 // model: names the slots, borrowed. batch: global; grains: of this rank. Measures the FMA peak of
 // this core (10 ms). All memory is allocated here. STATUS_ERROR: memory.
 enum status profile_init(struct profile **profile, struct group *group, const struct model *model,

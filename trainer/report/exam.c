@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "comm/memory.h"
-#include "models/kernels/rows.h"
 #include "trainer/evaluate.h"
 #include "trainer/explain.h"
+#include "trainer/profile.h"
 
 #define UNIT 4294967296.0 // confidences are summed as whole parts of it: the same in any order
 #define MEASURE_SECONDS 0.2
@@ -166,16 +166,6 @@ static enum status rows_read(struct exam *e, size_t chunk, float *x)
     return status;
 }
 
-static double peak_measure(void)
-{
-    double best = 0;
-    for (int round = 0; round < 8; round++) {
-        double begin = laps_now(), flops = rows_fma(1u << 16);
-        best = fmax(best, flops / (laps_now() - begin));
-    }
-    return best;
-}
-
 static enum status layers_measure(struct exam *e, size_t chunk)
 {
     struct model *model = e->trained.model;
@@ -207,7 +197,7 @@ static enum status layers_measure(struct exam *e, size_t chunk)
                 (struct exam_layer){seconds / (double)rounds / (double)chunk,
                                     model_part_flops(model_layer(model, i), PART_FORWARD)};
         }
-        e->peak = peak_measure();
+        e->peak = profile_peak();
     }
     laps_free(&laps);
     free(x);
