@@ -37,7 +37,7 @@ sample() {
 }
 while kill -0 $job 2>/dev/null; do
     [ "$(epoch)" -lt $((epochs / 10)) ] || [ "$(epoch)" -ge "$epochs" ] || sample >>"$work/samples"
-    sleep 0.2
+    sleep 0.05
 done
 code=0
 wait $job || code=$?

@@ -37,4 +37,4 @@ echo "$ranks ranks: stopped with $code, resumed, the same bits"
 [ -z "$quick" ] || exit 0 # a sanitizer's own memory grows
 sed -e 's/grains: 64/grains: 8/' -e 's/checkpoint_steps: 2/checkpoint_every: 10/' \
     -e 's/log_every: 1, //' many.yaml >short.yaml
-bash "$SW2_SOURCE/scripts/soak.sh" 500 2 short.yaml
+bash "$SW2_SOURCE/scripts/soak.sh" 1500 2 short.yaml
