@@ -48,8 +48,8 @@ clang_step() {
     CC=clang build build-clang -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O0 -DSW2_TESTS=ON
 }
 
-# Open MPI and its helpers leave memory behind at exit; ours must not. Slurm's part is its own timing,
-# of the same signals that e2e_signals sends.
+# Open MPI and its helpers leave memory behind at exit; ours must not. Slurm's part is timing, of
+# the same signals that e2e_signals sends.
 sanitizers_step() {
     build build-sanitize -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_SANITIZE=ON \
         -DSW2_TESTS=ON || return 1
