@@ -85,12 +85,7 @@ notes.txt sheet-0001.png summary.json" ] || fail "left: $(cd again && echo *)"
 
 # refused CODE TEXT ARGUMENT...: one line that says so, and no folder.
 refused() {
-    local want=$1 text=$2 code=0
-    shift 2
-    at 2 "$explain" "$@" --out none >refused.out 2>refused.err || code=$?
-    [ $code = "$want" ] || fail "exit code $code, not $want: $* $(cat refused.err)"
-    [ "$(grep -c 'sw2-explain: error' refused.err)" = 1 ] || fail "not one error: $*"
-    grep -q "$text" refused.err || fail "$(cat refused.err)"
+    refuses "$explain" "$@" --out none
     [ ! -e none/summary.json ] || fail "a summary in spite of: $*"
     rm -rf none
 }

@@ -100,14 +100,7 @@ same first other conv1_weight
 same first other batchnorm1_shift
 
 # refused CODE TEXT ARGUMENT...: one line that says so.
-refused() {
-    local want=$1 text=$2 code=0
-    shift 2
-    at 2 "$train" --out never "$@" >refused.out 2>refused.err || code=$?
-    [ $code = "$want" ] || fail "exit code $code, not $want: $*: $(cat refused.err)"
-    [ "$(grep -c 'sw2-train: error' refused.err)" = 1 ] || fail "not one error: $*"
-    grep -q "$text" refused.err || fail "$(cat refused.err)"
-}
+refused() { refuses "$train" "$1" "$2" --out never "${@:3}"; } # CODE TEXT ARGUMENT...
 refused 2 "'/model/dense1/weight' is 1024 x 10, this network's is 1600 x 4, train.init_skip" \
     other.yaml -o "train.init_from=$first"
 refused 2 "init_skip: 'dense7' fits no layer" "${tune[@]}" -o 'train.init_skip=[dense7]'

@@ -56,15 +56,7 @@ lines = [json.loads(line) for line in open("one.jsonl")]
 assert len(lines) == 31 and sum("error" in line for line in lines) == 1' 2>python.err ||
     ! command -v python3 >/dev/null || fail "no JSON lines: $(cat python.err)"
 
-# refused CODE TEXT ARGUMENT...: one line that says so.
-refused() {
-    local want=$1 text=$2 code=0
-    shift 2
-    at 2 "$predict" "$@" >refused.out 2>refused.err || code=$?
-    [ $code = "$want" ] || fail "exit code $code, not $want: $*"
-    [ "$(grep -c 'sw2-predict: error' refused.err)" = 1 ] || fail "not one error: $*"
-    grep -q "$text" refused.err || fail "$(cat refused.err)"
-}
+refused() { refuses "$predict" "$@"; } # CODE TEXT ARGUMENT...
 refused 3 'cut.pgm' $file pictures
 printf 'P5 3 2 255\nabcdef' >small.pgm
 refused 3 'small.pgm: is 2x3, expected 8x8 (fit: ' $file small.pgm

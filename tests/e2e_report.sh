@@ -69,15 +69,7 @@ if [ -n "$browser" ] && [ -z "$quick" ]; then
     grep -qF "test  $last" <<<"$tip" || fail "not $last under the pointer: $tip"
 fi
 
-# refused CODE TEXT ARGUMENT...
-refused() {
-    local want=$1 text=$2 code=0
-    shift 2
-    at 2 "$report" "$@" >refused.out 2>refused.err || code=$?
-    [ $code = "$want" ] || fail "exit code $code, not $want: $*: $(cat refused.err)"
-    [ "$(grep -c 'sw2-report: error' refused.err)" = 1 ] || fail "not one error: $*"
-    grep -q "$text" refused.err || fail "$(cat refused.err)"
-}
+refused() { refuses "$report" "$@"; } # CODE TEXT ARGUMENT...
 mkdir empty
 refused 2 "no folder 'nothing'" nothing
 refused 2 "neither metrics.jsonl nor checkpoints" empty

@@ -41,15 +41,7 @@ must at 3 "$shrink" $file --speedup 1.3 --rounds 1 --epochs 2 --out stopped
 [ "$(tail -n 1 stopped/round-1/metrics.csv | sed 's/.*,//')" = \
     "$(tail -n 1 whole/round-1/metrics.csv | sed 's/.*,//')" ] || fail "another network"
 
-# refused CODE TEXT ARGUMENT...
-refused() {
-    local want=$1 text=$2 code=0
-    shift 2
-    at 2 "$shrink" "$@" >refused.out 2>refused.err || code=$?
-    [ $code = "$want" ] || fail "exit code $code, not $want: $*: $(cat refused.err)"
-    [ "$(grep -c 'sw2-shrink: error' refused.err)" = 1 ] || fail "not one error: $*"
-    grep -q -- "$text" refused.err || fail "$(cat refused.err)"
-}
+refused() { refuses "$shrink" "$@"; } # CODE TEXT ARGUMENT...
 refused 2 'cannot be reached' $file --speedup 90 --rounds 1 --out much
 [ ! -e much/round-1 ] || fail "half a round"
 refused 3 "none.h5" none.h5 --out nothing

@@ -77,17 +77,6 @@ static struct model *model_open(struct yaml *yaml, const struct model_tuning *tu
     return model;
 }
 
-static float *floats(size_t n, uint32_t start)
-{
-    float *v;
-    expect_ok(memory_alloc(&v, n, sizeof *v, "test"), "memory");
-    for (size_t i = 0; i < n; i++) {
-        start = start * 1664525 + 1013904223;
-        v[i] = (float)(start >> 8) * 0x1p-23f - 1;
-    }
-    return v;
-}
-
 // Gradients of one step; running statistics that no grain of the data has.
 static float *gradients(struct model *model, bool is_training)
 {
@@ -95,8 +84,8 @@ static float *gradients(struct model *model, bool is_training)
     const uint64_t rows[GRAIN] = {7, 3, 12, 5};
     const struct model_param *list;
     size_t n_list = model_params(model, &list);
-    float *params = floats(model_floats(model), 5), *x = floats(GRAIN * PIXELS, 17);
-    float *grads = floats(model_floats(model), 23); // garbage where nothing is written
+    float *params = floats_make(model_floats(model), 5), *x = floats_make(GRAIN * PIXELS, 17);
+    float *grads = floats_make(model_floats(model), 23); // garbage where nothing is written
     for (size_t t = 0; t < n_list; t++)
         for (size_t i = 0;
              strcmp(list[t].param->name, "running_var") == 0 && i < list[t].param->count; i++)

@@ -87,24 +87,13 @@ static struct model *model_open(struct yaml *yaml, struct shape input, size_t gr
     return model;
 }
 
-static float *floats(size_t n, uint32_t start)
-{
-    float *v;
-    expect_ok(memory_alloc(&v, n, sizeof *v, "test"), "memory");
-    for (size_t i = 0; i < n; i++) {
-        start = start * 1664525 + 1013904223;
-        v[i] = (float)(start >> 8) * 0x1p-23f - 1;
-    }
-    return v;
-}
-
 // Two steps with an evaluation between them; gradients of both, and the outputs.
 static void train(struct model *model, const float *params, float *grads, float *output)
 {
     const size_t n = model_floats(model), pixels = 13 * 11 * 3;
     const int32_t labels[GRAIN] = {0, 4, 2, 3};
     const uint64_t rows[GRAIN] = {7, 3, 12, 5};
-    float *x = floats(2 * GRAIN * pixels, 17);
+    float *x = floats_make(2 * GRAIN * pixels, 17);
     model_prepare(model, params, NULL);
     for (size_t step = 0; step < 2; step++) {
         double metrics[LOSS_METRICS_MAX];
@@ -139,9 +128,9 @@ static void test_same_bits(void **state)
             struct model *model =
                 model_open(yaml, (struct shape){13, 11, 3}, GRAIN, CLASSES, on == 1, false);
             n = model_floats(model);
-            params[on] = floats(n, 1);
-            grads[on] = floats(2 * n, 2);
-            output[on] = floats(2 * GRAIN * CLASSES, 3);
+            params[on] = floats_make(n, 1);
+            grads[on] = floats_make(2 * n, 2);
+            output[on] = floats_make(2 * GRAIN * CLASSES, 3);
             expect_ok(model_init_params(model, 5, params[on]), "weights");
             train(model, params[on], grads[on], output[on]);
             assert_true((model_flops_again(model) > 0) == (on == 1));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/group.h"
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/names.h"
@@ -317,4 +318,17 @@ enum status cli_select(const struct cli *cli, int argc, char **argv, const struc
         return unknown_option(cli, name);
     *command = find_command(cli, name);
     return *command ? STATUS_OK : unknown_command(cli, name);
+}
+
+int cli_main(const struct cli *cli, int argc, char **argv, void *args, cli_run *run)
+{
+    struct group *group;
+    struct cli_parsed *parsed = NULL;
+    enum status status = group_init(&group, cli->program, &argc, &argv);
+    if (status == STATUS_OK)
+        status = group_agree(group, cli_parse(&parsed, cli, argc, argv, args));
+    if (status == STATUS_OK && !parsed->is_done)
+        status = run(group, args, &parsed->arguments);
+    cli_free(parsed);
+    return group_finish(group, status);
 }

@@ -73,6 +73,13 @@ bool cli_is_given(const struct cli_parsed *parsed, const char *name);
 // STATUS_USAGE: none given (lists them), or unknown (names the nearest).
 enum status cli_select(const struct cli *cli, int argc, char **argv, const struct cli **command);
 
+// The whole main of a program whose ranks do one thing together: starts the group, parses into
+// *args (all zero), runs, ends. Returns the exit code. run: collective.
+struct group;
+typedef enum status cli_run(struct group *group, const void *args,
+                            const struct option_strings *arguments);
+int cli_main(const struct cli *cli, int argc, char **argv, void *args, cli_run *run);
+
 // What is made from the rows. All but the first are for the build, which installs them.
 enum cli_text { CLI_HELP, CLI_MANUAL, CLI_BASH, CLI_ZSH };
 #define CLI_TEXTS "help|man|bash|zsh" // --help=man: a man page; bash, zsh: completions

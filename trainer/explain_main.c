@@ -217,9 +217,11 @@ static enum status run(struct explaining *x, const struct option_strings *argume
     return STATUS_OK;
 }
 
-static enum status explain(struct group *group, const struct args *args,
+static enum status explain(struct group *group, const void *given,
                            const struct option_strings *arguments)
 {
+    const struct args *args = given;
+
     struct explaining x = {.group = group, .args = args};
     enum status status = run(&x, arguments);
     explain_free(x.explain);
@@ -231,14 +233,6 @@ static enum status explain(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
-    enum status status = group_init(&group, "sw2-explain", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    if (status == STATUS_OK && !parsed->is_done)
-        status = explain(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, explain);
 }

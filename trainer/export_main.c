@@ -162,9 +162,12 @@ static enum status write_all(const struct trained *trained, const struct args *a
     return status;
 }
 
-static enum status export(struct group *group, const struct args *args,
+static enum status export(struct group *group, const void *given,
                           const struct option_strings *arguments) {
-    int format; struct trained trained = {0};
+    const struct args *args = given;
+
+    int format;
+    struct trained trained = {0};
     struct trained_config from = {.path = arguments->v[0], .weights = args->weights, .chunk = 1};
     TRY(group_agree(group, format_find(args, arguments->v[1], &format)));
     enum status status = trained_open(&trained, group, &from);
@@ -176,14 +179,6 @@ static enum status export(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
-    enum status status = group_init(&group, "sw2-export", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    if (status == STATUS_OK && !parsed->is_done)
-        status = export(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, export);
 }

@@ -136,13 +136,15 @@ static enum status import(struct session *s, const struct args *args,
                           const struct option_strings *arguments)
 {
     struct foreign_net net = {0};
+    struct foreign_config match = args->match;
     struct foreign_pair *pairs = NULL;
     size_t n_pairs = 0;
     enum status status = STATUS_OK;
+    match.is_hwc = args->flatten == 1;
     if (s->group->rank == 0) {
         status = foreign_read(&net, arguments->v[1], args->format);
         if (status == STATUS_OK)
-            status = foreign_match(&net, &args->match, s->model, s->params, &pairs, &n_pairs);
+            status = foreign_match(&net, &match, s->model, s->params, &pairs, &n_pairs);
     }
     status = group_agree(s->group, status);
     if (status == STATUS_OK) {
@@ -157,9 +159,10 @@ static enum status import(struct session *s, const struct args *args,
     return status;
 }
 
-static enum status run(struct group *group, const struct args *args,
+static enum status run(struct group *group, const void *given,
                        const struct option_strings *arguments)
 {
+    const struct args *args = given;
     struct recipe recipe = {0};
     struct session session = {0};
     TRY(folder_check(group, arguments->v[2]));
@@ -179,15 +182,6 @@ static enum status run(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
-    enum status status = group_init(&group, "sw2-import", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    args.match.is_hwc = args.flatten == 1;
-    if (status == STATUS_OK && !parsed->is_done)
-        status = run(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, run);
 }

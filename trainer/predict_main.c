@@ -46,9 +46,11 @@ static const struct cli cli = {
                 "mpirun -np 4 sw2-predict runs/f/checkpoints photos/ --fit crop -f jsonl -O out",
 };
 
-static enum status predict(struct group *group, const struct args *args,
+static enum status predict(struct group *group, const void *given,
                            const struct option_strings *arguments)
 {
+    const struct args *args = given;
+
     struct trained trained = {0};
     struct inputs *inputs = NULL;
     size_t n_bad = 0;
@@ -76,14 +78,6 @@ static enum status predict(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
-    enum status status = group_init(&group, "sw2-predict", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    if (status == STATUS_OK && !parsed->is_done)
-        status = predict(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, predict);
 }

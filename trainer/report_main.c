@@ -178,9 +178,11 @@ static enum status output_make(struct report *report, const struct args *args)
     return args->svg || args->png ? STATUS_OK : page_make(report, args->out);
 }
 
-static enum status report_make(struct group *group, const struct args *args,
+static enum status report_make(struct group *group, const void *given,
                                const struct option_strings *folders)
 {
+    const struct args *args = given;
+
     struct report *report;
     char title[256];
     TRY(group_agree(group, memory_alloc(&report, 1, sizeof *report, "report")));
@@ -203,14 +205,6 @@ static enum status report_make(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
-    enum status status = group_init(&group, "sw2-report", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    if (status == STATUS_OK && !parsed->is_done)
-        status = report_make(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, report_make);
 }

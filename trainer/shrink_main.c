@@ -51,9 +51,11 @@ static const struct cli cli = {
                 "mpirun -np 4 sw2-shrink runs/c/checkpoints --speedup 3 --rounds 4",
 };
 
-static enum status shrink(struct group *group, const struct args *args,
+static enum status shrink(struct group *group, const void *given,
                           const struct option_strings *arguments)
 {
+    const struct args *args = given;
+
     struct shrink_config config = {
         .checkpoint = arguments->v[0],
         .out = args->out,
@@ -70,15 +72,7 @@ static enum status shrink(struct group *group, const struct args *args,
 
 int main(int argc, char **argv)
 {
-    struct group *group;
-    struct cli_parsed *parsed = NULL;
     struct args args = {0};
     signals_catch();
-    enum status status = group_init(&group, "sw2-shrink", &argc, &argv);
-    if (status == STATUS_OK)
-        status = group_agree(group, cli_parse(&parsed, &cli, argc, argv, &args));
-    if (status == STATUS_OK && !parsed->is_done)
-        status = shrink(group, &args, &parsed->arguments);
-    cli_free(parsed);
-    return group_finish(group, status);
+    return cli_main(&cli, argc, argv, &args, shrink);
 }

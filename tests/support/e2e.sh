@@ -77,3 +77,14 @@ metrics_are_same() {
         fail "$1 and $2 differ"
     }
 }
+
+# refuses PROGRAM CODE TEXT ARGUMENT...: on two ranks, with that exit code and one message that says
+# so; left in refused.out and refused.err.
+refuses() {
+    local program=$1 want=$2 text=$3 code=0
+    shift 3
+    at 2 "$program" "$@" >refused.out 2>refused.err || code=$?
+    [ $code = "$want" ] || fail "exit code $code, not $want: $*: $(cat refused.err)"
+    [ "$(grep -c "$(basename "$program"): error" refused.err)" = 1 ] || fail "not one error: $*"
+    grep -q -- "$text" refused.err || fail "$(cat refused.err)"
+}

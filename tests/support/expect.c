@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "comm/memory.h"
 #include "tests/support/expect.h"
 
 #include <setjmp.h>
@@ -106,4 +107,15 @@ void file_write(const char *path, const char *text)
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
+}
+
+float *floats_make(size_t n, uint32_t start)
+{
+    float *v;
+    expect_ok(memory_alloc(&v, n, sizeof *v, "test"), "memory");
+    for (size_t i = 0; i < n; i++) {
+        start = start * 1664525 + 1013904223;
+        v[i] = (float)(start >> 8) * 0x1p-23f - 1;
+    }
+    return v;
 }

@@ -4,6 +4,7 @@
 #define SW2_TESTS_EXPECT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "comm/error.h"
 
@@ -11,6 +12,9 @@
 void expect_ok(enum status status, const char *what);
 // The status, and a message of one line with each of the texts that `parts` holds, divided by '|'.
 void expect_error(enum status status, enum status wanted, const char *parts, const char *what);
+
+// n numbers in [-1, 1) from a linear congruential generator; to be freed.
+float *floats_make(size_t n, uint32_t start);
 
 // What is written to stdout between begin and end; malloc'ed.
 void capture_begin(void);

@@ -192,9 +192,9 @@ static bool step_take(const struct search *s)
     return true;
 }
 
-static const double *importance_of; // for the order below; one search at a time
-static int importance_order(const void *a, const void *b)
+static int importance_order(const void *a, const void *b, void *importance)
 {
+    const double *importance_of = importance;
     int x = *(const int *)a, y = *(const int *)b;
     if (importance_of[x] != importance_of[y])
         return importance_of[x] < importance_of[y] ? -1 : 1;
@@ -209,8 +209,7 @@ static enum status search_open(struct search *s, struct model *model, const floa
     for (size_t v = 0; v < c->n_vars; v++)
         if (c->unit[v] >= 0)
             s->sorted[s->n_sorted++] = (int)v;
-    importance_of = c->importance;
-    qsort(s->sorted, s->n_sorted, sizeof *s->sorted, importance_order);
+    qsort_r(s->sorted, s->n_sorted, sizeof *s->sorted, importance_order, c->importance);
     return layers_time(model, params, n, s->seconds);
 }
 

@@ -8,6 +8,7 @@
 
 #include "comm/log.h"
 #include "comm/memory.h"
+#include "trainer/finetune.h"
 #include "trainer/loop.h"
 #include "trainer/report/exam.h"
 #include "trainer/shrink/importance.h"
@@ -83,13 +84,7 @@ static void weights_set(struct session *session, const float *params)
     if (session->group->rank == 0)
         memcpy(session->params, params, bytes);
     group_broadcast(session->group, session->params, bytes, 0);
-    for (int i = 0; i < update_n_states(session->update); i++) {
-        const char *name = update_state_name(session->update, i);
-        if (strcmp(name, "lookahead") != 0 && strcmp(name, "ema") != 0)
-            continue;
-        memcpy(update_state_buffer(session->update), session->params, bytes);
-        update_state_scatter(session->update, i);
-    }
+    finetune_averages(session);
 }
 
 static enum status first_save(struct session *session, const struct run_folder *folder)

@@ -20,7 +20,7 @@ static struct yaml_node *number_new(struct yaml *yaml, const char *key, size_t v
 }
 
 // Adds key: value, in place of what the map says.
-static void map_set(struct yaml *yaml, struct yaml_node *map, struct yaml_node *value)
+static void map_set(struct yaml_node *map, struct yaml_node *value)
 {
     struct yaml_node *old = map->first;
     map->first = NULL;
@@ -33,7 +33,6 @@ static void map_set(struct yaml *yaml, struct yaml_node *map, struct yaml_node *
             yaml_add(map, child);
     }
     yaml_add(map, value);
-    (void)yaml;
 }
 
 static size_t kept_before(const struct channels *c, size_t tensor, size_t k_end)
@@ -73,14 +72,14 @@ static struct yaml_node *layer_write(const struct channels *c, struct yaml *yaml
          child = child->next)
         yaml_add(args, yaml_copy(yaml, child));
     if (strcmp(type, "conv") == 0 || strcmp(type, "dense") == 0 || strcmp(type, "subsample") == 0)
-        map_set(yaml, args, number_new(yaml, "out", kept));
+        map_set(args, number_new(yaml, "out", kept));
     if (strcmp(type, "conv") == 0 && channels_count(c, y) > 1 &&
         model_layer(c->model, i)->param[0].dim[2] == 1 &&
         channels_count(c, channels_input(c, i)) == channels_count(c, y))
-        map_set(yaml, args, number_new(yaml, "groups", kept)); // depthwise
+        map_set(args, number_new(yaml, "groups", kept)); // depthwise
     if (strcmp(type, "subsample") == 0) {
         size_t before = layer_subsample_before(model_layer(c->model, i));
-        map_set(yaml, args, number_new(yaml, "before", kept_before(c, y, before)));
+        map_set(args, number_new(yaml, "before", kept_before(c, y, before)));
     }
     yaml_add(item, args);
     return item;
