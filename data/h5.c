@@ -279,15 +279,11 @@ const char *h5_path(const struct h5 *file)
 
 // ---- names
 
-hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name)
+// Links are followed to where the file says, also round and round, or to other files; and a group
+// is looked at before a name is looked up in it.
+static enum status links_check(struct h5 *file, const char *object)
 {
-    return h5_header_refuses(file, at, name) ? -1 : H5Oopen(at, name, links);
-}
-
-// Links are followed to where the file says, also round and round, or to other files.
-static enum status links_check(const struct h5 *file, const char *object)
-{
-    char part[1024];
+    char part[1024] = "/";
     size_t length = strlen(object);
     CHECK(length < sizeof part, STATUS_DATA, "%s: the name '%.100s...' is too long", file->path,
           object);
@@ -295,6 +291,8 @@ static enum status links_check(const struct h5 *file, const char *object)
         i += strspn(object + i, "/");
         if (i == length)
             break;
+        const char *refused = h5_header_refuses(file, file->id, part);
+        CHECK(!refused, STATUS_DATA, "%s: '%s' %s", file->path, part, refused);
         i += strcspn(object + i, "/");
         memcpy(part, object, i);
         part[i] = 0;
@@ -311,7 +309,7 @@ static enum status links_check(const struct h5 *file, const char *object)
 
 bool h5_exists_locked(struct h5 *file, const char *object)
 {
-    char part[1024];
+    char part[1024] = "/";
     size_t length = strlen(object);
     if (length >= sizeof part)
         return false;
@@ -320,6 +318,8 @@ bool h5_exists_locked(struct h5 *file, const char *object)
             i++;
         if (i == length)
             break;
+        if (h5_header_refuses(file, file->id, part))
+            return true; // opening it tells why not
         i += strcspn(object + i, "/");
         memcpy(part, object, i);
         part[i] = 0;
@@ -361,7 +361,7 @@ enum status h5_object_open(struct h5 *file, const char *name, hid_t *object)
 }
 
 struct child_list {
-    const struct h5 *file;
+    struct h5 *file;
     size_t n, room;
     struct child {
         char *name;

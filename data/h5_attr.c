@@ -61,8 +61,9 @@ static enum status attr_open(struct attr *attr, struct h5 *file, const char *obj
 bool h5_attr_exists(struct h5 *file, const char *object, const char *name)
 {
     h5_lock();
-    hid_t parent = h5_open_checked(file, file->id, *object ? object : "/");
-    bool exists = parent >= 0 && H5Aexists(parent, name) > 0;
+    hid_t parent = -1;
+    bool exists = h5_object_open(file, object, &parent) == STATUS_OK;
+    exists = exists && H5Aexists(parent, name) > 0;
     H5Oclose(parent);
     h5_unlock();
     return exists;

@@ -2,10 +2,11 @@
 // Looks at an object header before HDF5 opens the object: what we do not read is refused there,
 // virtual data sets, external storage, committed and shared types, as HDF5 1.10 loops or crashes
 // on damaged ones; it divides by the chunk dimensions of a damaged header, copies what an
-// attribute claims to have, and believes what a heap of texts says. Read past HDF5, from the file
-// itself; what is not understood here is left to HDF5. Format: "HDF5 File Format Specification",
-// version 3.0, IV.A.1.a and b (header versions 1 and 2), IV.A.2.b (data space), IV.A.2.i (layout),
-// IV.A.2.m (attribute), IV.A.2.q (continuation). The heap is h5_heap.c's.
+// attribute claims to have, and believes what a heap of texts says and a group of its names. Read
+// past HDF5, from the file itself; what is not understood here is left to HDF5. Format: "HDF5 File
+// Format Specification", version 3.0, IV.A.1.a and b (header versions 1 and 2), IV.A.2.b (data
+// space), IV.A.2.i (layout), IV.A.2.m (attribute), IV.A.2.q (continuation), IV.A.2.r (symbol
+// table). Heap and groups: h5_heap.c, h5_group.c.
 #include "data/h5_private.h"
 
 #include <stdlib.h>
@@ -32,8 +33,9 @@ enum {
 enum { FLAG_SHARED = 2, CLASS_VIRTUAL = 3, TYPE_VARIABLE = 9 };
 
 struct header {
-    const struct h5 *file;
-    uint64_t base; // of addresses in the file
+    struct h5 *file;
+    uint64_t base;            // of addresses in the file
+    unsigned tree_k, table_k; // see h5_group_is_sound
     // Blocks of messages still to be read.
     size_t n_blocks, next;
     struct {
@@ -44,6 +46,7 @@ struct header {
     int space_rank;       // -1: none seen
     int layout_rank;      // of chunks, with the element; -1: not chunked
     bool has_zero;        // a chunk dimension is 0
+    bool is_known_sound;  // a group whose names were looked at before
     const char *refused;  // why; NULL: nothing found
 };
 
@@ -51,23 +54,6 @@ static void refuse(struct header *header, const char *why)
 {
     if (!header->refused)
         header->refused = why;
-}
-
-static uint64_t number(const unsigned char *bytes, int n)
-{
-    uint64_t value = 0;
-    for (int i = n - 1; i >= 0; i--)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-static bool bytes_read(const struct header *header, uint64_t at, uint64_t n, void *out)
-{
-    uint64_t from = 0;
-    if (__builtin_add_overflow(header->base, at, &from) || from > header->file->bytes ||
-        n > header->file->bytes - from)
-        return false;
-    return pread(header->file->fd, out, (size_t)n, (off_t)from) == (ssize_t)n;
 }
 
 static void block_add(struct header *header, uint64_t at, uint64_t bytes)
@@ -93,7 +79,7 @@ static void layout_look(struct header *header, const unsigned char *data, uint64
         return;
     header->layout_rank = rank;
     for (int i = 0; i < rank && dim + 4 * i + 4 <= data + bytes; i++)
-        header->has_zero = header->has_zero || number(dim + 4 * i, 4) == 0;
+        header->has_zero = header->has_zero || h5_number(dim + 4 * i, 4) == 0;
 }
 
 // Elements of a data space message (versions 1 and 2); false: not understood.
@@ -106,7 +92,7 @@ static bool space_elements(const unsigned char *data, uint64_t bytes, uint64_t *
         return false;
     *n = data[0] == 2 && data[3] == 2 ? 0 : 1; // type 2: no elements
     for (uint64_t i = 0; i < rank; i++)
-        if (__builtin_mul_overflow(*n, number(data + dims + 8 * i, 8), n))
+        if (__builtin_mul_overflow(*n, h5_number(data + dims + 8 * i, 8), n))
             *n = UINT64_MAX;
     return true;
 }
@@ -115,8 +101,9 @@ static bool space_elements(const unsigned char *data, uint64_t bytes, uint64_t *
 static void variable_look(struct header *header, const unsigned char *data, uint64_t n)
 {
     for (uint64_t i = 0; i < n && !header->refused; i++, data += 16)
-        if (number(data, 4) > 0 && !h5_heap_holds(header->file, header->base, number(data + 4, 8),
-                                                  number(data + 12, 4), number(data, 4)))
+        if (h5_number(data, 4) > 0 &&
+            !h5_heap_holds(header->file, header->base, h5_number(data + 4, 8),
+                           h5_number(data + 12, 4), h5_number(data, 4)))
             refuse(header, "is damaged: an attribute's texts are not where it says");
 }
 
@@ -131,7 +118,7 @@ static void attribute_look(struct header *header, const unsigned char *data, uin
         refuse(header, "has an attribute of a committed type, which is not supported");
     uint64_t unit = data[0] == 1 ? 8 : 1, size[3], at[4] = {data[0] == 3 ? 9 : 8}, n = 0;
     for (int i = 0; i < 3; i++) {
-        size[i] = number(data + 2 + 2 * i, 2);
+        size[i] = h5_number(data + 2 + 2 * i, 2);
         at[i + 1] = at[i] + (size[i] + unit - 1) / unit * unit;
     }
     uint64_t needed = 0;
@@ -139,9 +126,10 @@ static void attribute_look(struct header *header, const unsigned char *data, uin
         refuse(header, "is damaged: an attribute claims more bytes than it has");
     if (header->refused || !space_elements(data + at[2], size[2], &n))
         return;
-    if (__builtin_mul_overflow(n, number(data + at[1] + 4, 4), &needed) || needed > bytes - at[3])
+    if (__builtin_mul_overflow(n, h5_number(data + at[1] + 4, 4), &needed) ||
+        needed > bytes - at[3])
         refuse(header, "is damaged: an attribute claims more bytes than it has");
-    else if ((data[at[1]] & 0xf) == TYPE_VARIABLE && number(data + at[1] + 4, 4) == 16)
+    else if ((data[at[1]] & 0xf) == TYPE_VARIABLE && h5_number(data + at[1] + 4, 4) == 16)
         variable_look(header, data + at[3], n);
 }
 
@@ -162,9 +150,13 @@ static void message_look(struct header *header, uint64_t type, unsigned flags,
     }
     if (type == MESSAGE_CONTINUATION && bytes >= 16) {
         bool is_old = header->message_bytes == 8; // later: a signature before, a checksum behind
-        uint64_t at = number(data, 8), n = number(data + 8, 8);
+        uint64_t at = h5_number(data, 8), n = h5_number(data + 8, 8);
         block_add(header, at + (is_old ? 0 : 4), is_old || n < 8 ? n : n - 8);
     }
+    if (type == MESSAGE_SYMBOL_TABLE && !header->is_known_sound &&
+        (bytes < 16 || !h5_group_is_sound(header->file, header->base, h5_number(data, 8),
+                                          h5_number(data + 8, 8), header->tree_k, header->table_k)))
+        refuse(header, "is damaged: its names are not where it says");
     if (type == MESSAGE_SPACE && bytes >= 2)
         header->space_rank = data[1];
     if (type == MESSAGE_ATTRIBUTE)
@@ -180,7 +172,8 @@ static void block_look(struct header *header, const unsigned char *bytes, uint64
     bool is_old = header->message_bytes == 8;
     for (uint64_t at = 0; at + header->message_bytes <= n;) {
         const unsigned char *head = bytes + at;
-        uint64_t type = number(head, is_old ? 2 : 1), size = number(head + (is_old ? 2 : 1), 2);
+        uint64_t type = h5_number(head, is_old ? 2 : 1),
+                 size = h5_number(head + (is_old ? 2 : 1), 2);
         at += header->message_bytes;
         if (size > n - at)
             return;
@@ -194,7 +187,8 @@ static void blocks_look(struct header *header)
     for (; header->next < header->n_blocks; header->next++) {
         uint64_t n = header->block[header->next].bytes;
         unsigned char *bytes = malloc((size_t)n + 1);
-        if (bytes && bytes_read(header, header->block[header->next].at, n, bytes))
+        if (bytes &&
+            h5_bytes_read(header->file, header->base, header->block[header->next].at, n, bytes))
             block_look(header, bytes, n);
         free(bytes);
     }
@@ -206,26 +200,31 @@ static void blocks_look(struct header *header)
 static bool prefix_look(struct header *header, uint64_t at)
 {
     unsigned char prefix[40] = {0};
-    if (!bytes_read(header, at, 16, prefix))
+    if (!h5_bytes_read(header->file, header->base, at, 16, prefix))
         return false;
     if (prefix[0] == 1) {
         header->message_bytes = 8;
-        block_add(header, at + 16, number(prefix + 8, 4));
+        block_add(header, at + 16, h5_number(prefix + 8, 4));
         return true;
     }
-    if (memcmp(prefix, "OHDR", 4) != 0 || !bytes_read(header, at, sizeof prefix, prefix))
+    if (memcmp(prefix, "OHDR", 4) != 0 ||
+        !h5_bytes_read(header->file, header->base, at, sizeof prefix, prefix))
         return false;
     unsigned flags = prefix[5], width = 1U << (flags & 3);
     unsigned place = 6U + (flags & 0x20 ? 16U : 0U) + (flags & 0x10 ? 4U : 0U);
     header->message_bytes = flags & 4 ? 6 : 4;
-    block_add(header, at + place + width, number(prefix + place, (int)width));
+    block_add(header, at + place + width, h5_number(prefix + place, (int)width));
     return true;
 }
 
 // Why this object must not be opened; NULL: it may.
-static const char *header_refuses(const struct h5 *file, uint64_t base, uint64_t at)
+static const char *header_refuses(struct header header, uint64_t at)
 {
-    struct header header = {.file = file, .base = base, .space_rank = -1, .layout_rank = -1};
+    struct h5 *file = header.file;
+    const unsigned n_places = sizeof file->sound / sizeof *file->sound;
+    header.space_rank = header.layout_rank = -1;
+    for (unsigned i = 0; i < n_places; i++)
+        header.is_known_sound = header.is_known_sound || (at > 0 && file->sound[i] == at);
     if (!prefix_look(&header, at))
         return NULL; // HDF5 will say why
     blocks_look(&header);
@@ -237,20 +236,23 @@ static const char *header_refuses(const struct h5 *file, uint64_t base, uint64_t
         refuse(&header, "is damaged: neither a group nor a data set");
     if (header.layout_rank >= 0 && (header.has_zero || header.layout_rank != header.space_rank + 1))
         refuse(&header, "is damaged: its header claims what cannot be");
+    if (!header.refused && !header.is_known_sound && header.seen & 1U << MESSAGE_SYMBOL_TABLE)
+        file->sound[file->n_sound++ % n_places] = at;
     return header.refused;
 }
 
 #if H5_VERSION_GE(1, 12, 0)
 // Later libraries check this themselves.
-const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name)
+const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name)
 {
     (void)file, (void)at, (void)name, (void)header_refuses;
     return NULL;
 }
 #else
-const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name)
+const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name)
 {
     H5O_info_t info;
+    struct header header = {.file = file};
     size_t address_bytes = 0, size_bytes = 0;
     hsize_t base = 0;
     if (file->fd < 0 || H5Oget_info_by_name2(at, name, &info, H5O_INFO_BASIC, h5_links()) < 0)
@@ -258,8 +260,9 @@ const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name)
     hid_t plist = H5Fget_create_plist(file->id);
     bool is_known = plist >= 0 && H5Pget_userblock(plist, &base) >= 0 &&
                     H5Pget_sizes(plist, &address_bytes, &size_bytes) >= 0 && address_bytes == 8 &&
-                    size_bytes == 8;
+                    size_bytes == 8 && H5Pget_sym_k(plist, &header.tree_k, &header.table_k) >= 0;
     H5Pclose(plist);
-    return is_known ? header_refuses(file, base, info.addr) : NULL;
+    header.base = base;
+    return is_known ? header_refuses(header, info.addr) : NULL;
 }
 #endif

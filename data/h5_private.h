@@ -14,7 +14,22 @@ struct h5 {
     uint64_t bytes;  // size of an input
     int fd;          // of an input: raw reads of contiguous data; -1 for outputs
     int failed;      // of an output: errno of the first failed write, else 0
+    // Addresses of the groups last found sound (h5_header.c); 0: none.
+    uint64_t sound[16];
+    unsigned n_sound;
 };
+
+// A number of n bytes, the lowest first.
+static inline uint64_t h5_number(const unsigned char *bytes, int n)
+{
+    uint64_t value = 0;
+    for (int i = n - 1; i >= 0; i--)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
+// Reads n bytes of an input at an address, which counts from base. False: they are not all there.
+bool h5_bytes_read(const struct h5 *file, uint64_t base, uint64_t at, uint64_t n, void *out);
 
 // gzip can make 1,032 bytes of one; no file with honest content claims more.
 #define H5_EXPANSION_MAX 2048
@@ -48,13 +63,16 @@ enum h5_type h5_type_of(hid_t type, bool *is_native);
 
 // The following are called with the lock held.
 // Why this object is not opened, for a message after its name (h5_header.c); NULL: it may be.
-const char *h5_header_refuses(const struct h5 *file, hid_t at, const char *name);
+// Only for a name in a group that was looked at itself.
+const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name);
 // Does the collection at this address of the global heap hold the object, of at least `length`
 // bytes, and is it sound?
 bool h5_heap_holds(const struct h5 *file, uint64_t base, uint64_t at, uint64_t object,
                    uint64_t length);
-// H5Oopen of an object that is not refused; -1 if there is none.
-hid_t h5_open_checked(const struct h5 *file, hid_t at, const char *name);
+// Are the tree and the heap of a group with a symbol table sound, all the way down? tree_k,
+// table_k: half of the most children a node of the tree and a symbol table may have (H5Pget_sym_k).
+bool h5_group_is_sound(const struct h5 *file, uint64_t base, uint64_t tree, uint64_t heap,
+                       unsigned tree_k, unsigned table_k);
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
 bool h5_exists_locked(struct h5 *file, const char *object);
 // Fills file, name, info from an open data set; takes the id over, also on error.

@@ -54,7 +54,7 @@ sanitizers_step() {
     build build-sanitize -DCMAKE_BUILD_TYPE=None -DCMAKE_C_FLAGS=-O1 -DSW2_SANITIZE=ON \
         -DSW2_TESTS=ON || return 1
     LSAN_OPTIONS=suppressions=$SOURCE/tests/sanitize.supp:print_suppressions=0 \
-        ASAN_OPTIONS=fast_unwind_on_malloc=0 \
+        ASAN_OPTIONS=fast_unwind_on_malloc=0:intercept_tls_get_addr=0 \
         UBSAN_OPTIONS=print_stacktrace=1 SW2_TEST_QUICK=1 \
         ctest --test-dir build-sanitize -j "$jobs" --output-on-failure --no-tests=error \
         -E "_np[2578]$|^e2e_(style|slurm)$"

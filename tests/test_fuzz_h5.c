@@ -57,7 +57,7 @@ static void test_own_file(void **state)
 
 // Chunked and compressed, by h5py: in the old and in the newest format. Then the places at which
 // HDF5 1.10 itself goes wrong unless it is kept from them, bit by bit: chunk dimensions, filters,
-// layout and attributes in the object headers.
+// layout and attributes in the object headers, and where a group keeps its names.
 static void test_chunked_files(void **state)
 {
     (void)state;
@@ -69,6 +69,9 @@ static void test_chunked_files(void **state)
     fuzz(&(struct damage_plan){"header of y", 0, 7160 * 8, 7280 * 8, 1});
     damaged_image(SW2_GOLDEN "/foreign/classes.h5");
     fuzz(&(struct damage_plan){"attribute", 0, 1690 * 8, 1750 * 8, 1});
+    fuzz(&(struct damage_plan){"tree of names", 0, 136 * 8, 192 * 8, 1});
+    fuzz(&(struct damage_plan){"heap of names", 0, 680 * 8, 800 * 8, 1});
+    fuzz(&(struct damage_plan){"table of names", 0, 1072 * 8, 1200 * 8, 1});
     damaged_image(SW2_GOLDEN "/foreign/variable.h5");
     fuzz(&(struct damage_plan){"texts in the heap", 211, 0, 0, 37});
 }
