@@ -40,6 +40,12 @@ planned 4 imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/tes
     -o train.batch=4 -o train.grains=4 -o train.steps=1
 planned 1 imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/test \
     -o train.batch=8 -o train.grains=4 -o train.steps=1 -o train.threads=2
+for ranks in 1 2; do
+    planned "$ranks" imagenet_resnet18 -o data.train=224.h5:/train -o data.test=224.h5:/test \
+        -o train.batch=4 -o train.grains=4 -o train.steps=1 --audit 1
+    planned "$ranks" fashion -o data.train=28.h5:/train -o data.test=28.h5:/test \
+        -o train.steps=2 --audit 1
+done
 # The plan alone says the same.
 must "$train" imagenet_resnet18 --plan -o data.train=224.h5:/train -o data.test=224.h5:/test \
     -o train.batch=8 -o train.grains=2 -o train.steps=1 -o train.recompute=on -o train.warmup=0

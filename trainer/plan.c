@@ -54,6 +54,21 @@ static size_t saving_bytes(const struct session *s)
     return s->group->rank == 0 ? once + a_tensor * s->n_list * (1 + state_vectors(s)) : 0;
 }
 
+// The most, when all is audited. The gradients of a grain for each thread, a second sum and one
+// vector of gradients more, as the first sum's last is the model's; weights and state of this
+// rank's part of the update; the batches of other ranks' grains, one a thread. Sums between ranks
+// of a host are shared memory: what is read of the others' is resident here, too.
+static size_t audit_bytes(const struct session *s, const struct plan_memory *m,
+                          const struct loader_config *loader)
+{
+    struct loader_config again = *loader;
+    again.slots = 1;
+    size_t params = s->n * sizeof(float);
+    return ((size_t)s->recipe->train.threads + 1) * params + m->sums + m->shared +
+           params / (size_t)s->group->size + m->state + loader_bytes(&again) +
+           dataset_cache_bytes(s->train_set);
+}
+
 struct plan_memory plan_memory(const struct session *s)
 {
     const struct train_config *train = &s->recipe->train;
@@ -85,8 +100,10 @@ struct plan_memory plan_memory(const struct session *s)
         m.shared =
             reduce_shared_bytes(s->n, s->order.grains, s->group->size, s->group->rank, (int)threads,
                                 (size_t)train->bucket_kib << 10, state_vectors(s) > 0);
+    if (s->audit > 0)
+        m.audit = audit_bytes(s, &m, &loader);
     m.total = m.activations + m.gradients + m.work + m.weights + m.sums + m.state + m.snapshot +
-              m.data + m.base + m.shared;
+              m.data + m.base + m.shared + m.audit;
     m.total = m.total > s->base_peak ? m.total : s->base_peak;
     return m;
 }
@@ -170,9 +187,9 @@ static void data_show(const struct session *s)
 static void memory_show(const struct session *s)
 {
     struct plan_memory m = plan_memory(s);
-    char t[11][32];
+    char t[12][32];
     log_line("memory a rank: %s: activations %s, their gradients %s, weights %s, packed weights "
-             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s%s%s%s%s",
+             "and scratch %s, sums %s, optimiser %s, data %s, program and libraries %s%s%s%s%s%s%s",
              plan_bytes_text((double)m.total, t[0]), plan_bytes_text((double)m.activations, t[1]),
              plan_bytes_text((double)m.gradients, t[2]), plan_bytes_text((double)m.weights, t[3]),
              plan_bytes_text((double)m.work, t[4]), plan_bytes_text((double)m.sums, t[5]),
@@ -180,7 +197,9 @@ static void memory_show(const struct session *s)
              plan_bytes_text((double)m.base, t[8]), m.shared > 0 ? ", read of other ranks " : "",
              m.shared > 0 ? plan_bytes_text((double)m.shared, t[9]) : "",
              m.snapshot > 0 ? ", snapshot for checkpoints " : "",
-             m.snapshot > 0 ? plan_bytes_text((double)m.snapshot, t[10]) : "");
+             m.snapshot > 0 ? plan_bytes_text((double)m.snapshot, t[10]) : "",
+             m.audit > 0 ? ", audit " : "",
+             m.audit > 0 ? plan_bytes_text((double)m.audit, t[11]) : "");
     double read =
         (double)s->grains.count * (double)s->order.grain * (double)dataset_row_bytes(s->train_set);
     double sent = (double)reduce_sent_bytes(s->n, s->order.grains, s->group->size, s->group->rank);

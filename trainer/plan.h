@@ -17,6 +17,7 @@ struct plan_memory {
     size_t data;                         // prefetched batches, windows and chunks of files
     size_t base;                         // the program and its libraries, measured
     size_t shared;                       // read of other ranks on this host, resident in both
+    size_t audit;                        // what computes a share once more
     size_t total;                        // the most at a time
 };
 struct plan_memory plan_memory(const struct session *session);

@@ -36,6 +36,7 @@ struct session {
     struct loader *loader;       // training
     size_t base_bytes;           // this process before session_training, libraries included
     size_t base_peak;            // the most it took until then
+    double audit;                // share of the grains that is audited, for the plan of memory
     struct evaluator *evaluator; // NULL without a test set
     struct profile *profile;     // NULL: off
 };

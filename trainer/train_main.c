@@ -207,6 +207,7 @@ static enum status run(struct group *group, const struct args *args, const char 
         status = start_check_session(&session);
     if (status == STATUS_OK)
         status = session_sizes(&session);
+    session.audit = args->audit;
     if (status == STATUS_OK)
         plan_show(&session);
     if (status == STATUS_OK)
