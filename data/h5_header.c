@@ -20,6 +20,7 @@ enum {
     MESSAGE_SPACE = 0x1,
     MESSAGE_LINK_INFO = 0x2,
     MESSAGE_TYPE = 0x3,
+    MESSAGE_LINK = 0x6,
     MESSAGE_EXTERNAL = 0x7,
     MESSAGE_LAYOUT = 0x8,
     MESSAGE_BOGUS = 0x9,
@@ -58,6 +59,8 @@ static void refuse(struct header *header, const char *why)
 
 static void block_add(struct header *header, uint64_t at, uint64_t bytes)
 {
+    if (bytes > header->file->bytes)
+        refuse(header, "is damaged: its header claims more bytes than the file has");
     if (header->n_blocks < BLOCKS_MAX && bytes <= BLOCK_BYTES_MAX) {
         header->block[header->n_blocks].at = at;
         header->block[header->n_blocks++].bytes = bytes;
@@ -133,6 +136,32 @@ static void attribute_look(struct header *header, const unsigned char *data, uin
         variable_look(header, data + at[3], n);
 }
 
+// A link of a new group. HDF5 1.10 frees what it has not read yet when it cannot read one: version,
+// flags, perhaps its type, order of creation (8) and character set, length of the name (1, 2, 4 or
+// 8), the name, then an address, or a length (2) and as much.
+static bool link_is_sound(const unsigned char *data, uint64_t bytes)
+{
+    if (bytes < 2 || data[0] != 1 || data[1] > 0x1f)
+        return false;
+    unsigned flags = data[1], width = 1U << (flags & 3);
+    uint64_t at = 2 + (flags & 8 ? 1U : 0U);
+    unsigned type = flags & 8 && bytes > 2 ? data[2] : 0;
+    at += flags & 4 ? 8 : 0;
+    if (flags & 0x10 && (at >= bytes || data[at++] > 1))
+        return false;
+    if ((type > 1 && type < 64) || at + width > bytes)
+        return false;
+    uint64_t name = h5_number(data + at, (int)width);
+    at += width;
+    if (name == 0 || name > bytes - at)
+        return false;
+    at += name;
+    if (type == 0)
+        return bytes - at >= 8;
+    return bytes - at >= 2 && bytes - at - 2 >= h5_number(data + at, 2) &&
+           (type > 1 || h5_number(data + at, 2) > 0);
+}
+
 static void message_look(struct header *header, uint64_t type, unsigned flags,
                          const unsigned char *data, uint64_t bytes)
 {
@@ -153,6 +182,8 @@ static void message_look(struct header *header, uint64_t type, unsigned flags,
         uint64_t at = h5_number(data, 8), n = h5_number(data + 8, 8);
         block_add(header, at + (is_old ? 0 : 4), is_old || n < 8 ? n : n - 8);
     }
+    if (type == MESSAGE_LINK && !link_is_sound(data, bytes))
+        refuse(header, "is damaged: its names are not where it says");
     if (type == MESSAGE_SYMBOL_TABLE && !header->is_known_sound &&
         (bytes < 16 || !h5_group_is_sound(header->file, header->base, h5_number(data, 8),
                                           h5_number(data + 8, 8), header->tree_k, header->table_k)))
@@ -249,20 +280,42 @@ const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name)
     return NULL;
 }
 #else
+// Where the object's header is, without HDF5 reading it, but for the root's, which is open. Why
+// not: *refused, or NULL where HDF5 will say why.
+static bool place_find(const struct h5 *file, hid_t at, const char *name, uint64_t *address,
+                       const char **refused)
+{
+    H5O_info_t object;
+    H5L_info_t link;
+    *refused = NULL;
+    if (!name[strspn(name, "/")]) {
+        bool is_found = H5Oget_info2(file->id, &object, H5O_INFO_BASIC) >= 0;
+        *address = is_found ? object.addr : 0;
+        return is_found;
+    }
+    if (H5Lget_info(at, name, &link, h5_links()) < 0)
+        return false;
+    if (link.type != H5L_TYPE_HARD)
+        *refused = "is a link, which is not followed";
+    *address = link.type == H5L_TYPE_HARD ? link.u.address : 0;
+    return link.type == H5L_TYPE_HARD;
+}
+
 const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name)
 {
-    H5O_info_t info;
     struct header header = {.file = file};
     size_t address_bytes = 0, size_bytes = 0;
+    uint64_t address = 0;
     hsize_t base = 0;
-    if (file->fd < 0 || H5Oget_info_by_name2(at, name, &info, H5O_INFO_BASIC, h5_links()) < 0)
-        return NULL; // HDF5 will say why
+    const char *refused = NULL;
+    if (file->fd < 0 || !place_find(file, at, name, &address, &refused))
+        return refused;
     hid_t plist = H5Fget_create_plist(file->id);
     bool is_known = plist >= 0 && H5Pget_userblock(plist, &base) >= 0 &&
                     H5Pget_sizes(plist, &address_bytes, &size_bytes) >= 0 && address_bytes == 8 &&
                     size_bytes == 8 && H5Pget_sym_k(plist, &header.tree_k, &header.table_k) >= 0;
     H5Pclose(plist);
     header.base = base;
-    return is_known ? header_refuses(header, info.addr) : NULL;
+    return is_known ? header_refuses(header, address) : NULL;
 }
 #endif
