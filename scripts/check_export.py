@@ -18,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("KERAS_BACKEND", "numpy")
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 BOUND = 1e-4
 largest = [0]

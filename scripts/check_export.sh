@@ -5,14 +5,14 @@
 # what sw2-predict says. Needs PyPI once, for its own environment.
 #
 #   scripts/check_export.sh [RECIPE...]
-#   BUILD=build VENV=build/venv-export KERAS_BACKEND=jax
+#   BUILD=build VENV=build/venv-export KERAS_BACKEND=numpy
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-$source_dir/build}
 venv=${VENV:-$build/venv-export}
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q onnx onnxruntime keras jax h5py numpy
+    "$venv/bin/pip" install -q onnx onnxruntime keras h5py numpy
 fi
 build=$(cd "$build" && pwd)
 if [ $# = 0 ]; then

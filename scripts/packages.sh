@@ -11,7 +11,7 @@ packages_build=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
 packages_test=(libcmocka-dev)
 # gcc brings its own sanitizers; plots as PNG; a browser; what checks man pages, completions, module
 packages_ci=(clang "libclang-rt-14-dev|libclang-rt-dev" librsvg2-dev chromium libmpich-dev mpich
-    valgrind mandoc zsh tcl dpkg-dev file)
+    valgrind mandoc zsh tcl dpkg-dev file python3-venv)
 packages_data=(dataset-fashion-mnist)
 packages_simulate=(libsimgrid-dev)
 packages_bench=(python3-torch python3-torchvision libdnnl-dev)

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Builds everything and runs all tests. usage: bash scripts/test.sh [--ci | STEP] [ctest's options]
 # --ci also builds with clang, and builds and tests a part (every program, some rank counts) with
-# AddressSanitizer and UBSan, ThreadSanitizer, and with MPICH, and fuzzes each reader for a moment.
-# STEP is one of these alone: clang, sanitizers, threads, mpich, fuzz; of mpich, alone, it is all
-# tests. The last line is ctest's summary of the full tests.
+# AddressSanitizer and UBSan, ThreadSanitizer, and with MPICH, fuzzes each reader for a moment, and
+# has what is exported read by TensorBoard, ONNX Runtime and Keras, where PyPI is at hand.
+# STEP is one of these alone: clang, sanitizers, threads, mpich, fuzz, readers; of mpich, alone, it
+# is all tests. The last line is ctest's summary of the full tests.
 set -euo pipefail
 . "$(dirname "$0")/environment.sh"
 . "$SOURCE/scripts/packages.sh"
@@ -13,10 +14,10 @@ cd "$SOURCE"
 steps=tests
 case ${1:-} in
     --ci)
-        steps="tests clang sanitizers threads mpich fuzz"
+        steps="tests clang sanitizers threads mpich fuzz readers"
         shift
         ;;
-    clang | sanitizers | threads | mpich | fuzz)
+    clang | sanitizers | threads | mpich | fuzz | readers)
         steps=$1
         shift
         ;;
@@ -109,6 +110,27 @@ mpich_step() {
 
 fuzz_step() {
     bash scripts/fuzz.sh 4
+}
+
+# In an environment of their own outside the sources. Small recipes: scripts/check_export.sh alone
+# takes all.
+readers_step() {
+    local venv=${XDG_CACHE_HOME:-$HOME/.cache}/sw2-train/readers log
+    log=$(mktemp)
+    if ! { [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"; } >"$log" 2>&1 ||
+        ! timeout 300 "$venv/bin/pip" install -q numpy h5py onnx onnxruntime keras tensorboard \
+            >>"$log" 2>&1; then
+        echo "skipped: cannot install the readers from PyPI: $(tail -n 1 "$log")"
+        rm -f "$log"
+        return 0
+    fi
+    rm -f "$log"
+    build build -DCMAKE_BUILD_TYPE=Release -DSW2_TESTS=ON || return 1
+    local code=0
+    SW2_TENSORBOARD_PYTHON=$venv/bin/python ctest --test-dir build --output-on-failure \
+        --no-tests=error -R '^e2e_tensorboard$' || code=1
+    VENV=$venv bash scripts/check_export.sh digits mnist fashion_hog cifar10_fast || code=1
+    return $code
 }
 
 for name in $steps; do
