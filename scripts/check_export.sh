@@ -12,7 +12,7 @@ build=${BUILD:-$source_dir/build}
 venv=${VENV:-$build/venv-export}
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install -q onnx onnxruntime keras h5py numpy
+    "$venv/bin/pip" install -q onnx onnxruntime keras jax scipy h5py numpy
 fi
 build=$(cd "$build" && pwd)
 if [ $# = 0 ]; then

@@ -69,7 +69,8 @@ submit 3 minute --time=1 --signal=B:28@1 -- "${run[@]}" -o train.epochs=$many
 until_true $patience 'the end of the first minute' log_has 'back into the queue'
 log_has '^stopped by SLURM_JOB_END_TIME' || { slurm_logs; fail "not stopped by the limit"; }
 while ! job_is COMPLETED; do # as often as it takes
-    ! job_is PENDING || { sleep 2; scontrol update "jobid=$job" StartTime=now; }
+    # (It may have started by itself meanwhile.)
+    ! job_is PENDING || { sleep 2; scontrol update "jobid=$job" StartTime=now || true; }
     ! job_is 'FAILED\|TIMEOUT\|CANCELLED' || { slurm_logs; fail "the job ended otherwise"; }
     sleep 1
 done
