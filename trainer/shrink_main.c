@@ -9,7 +9,7 @@
 struct args {
     const char *out;
     double speedup, lr;
-    int64_t rounds, epochs, chunk, batches;
+    int64_t rounds, epochs, last_epochs, chunk, batches;
     struct option_strings overrides;
 };
 
@@ -23,14 +23,16 @@ static const struct cli_option options[] = {
         "how much faster its forward pass shall be, as measured here on one core", 0, "X"),
     ROW("out", OPTION_STRING, out, "shrunk", 0, 0, NULL,
         "folder of the result, a run in each of its round-<n>/", 'O', "DIR"),
-    ROW("rounds", OPTION_INT, rounds, "3", 1, SHRINK_ROUNDS_MAX, NULL,
+    ROW("rounds", OPTION_INT, rounds, "2", 1, SHRINK_ROUNDS_MAX, NULL,
         "steps to that speed, with training on behind each", 0, "N"),
     ROW("epochs", OPTION_INT, epochs, "0", 0, 1e6, NULL,
-        "of training on in each round; 0: a third of the recipe's", 0, "N"),
-    ROW("lr", OPTION_FLOAT, lr, "0.3", 0, 100, NULL, "learning rate, times the recipe's", 0,
+        "of training on in each round but the last; 0: a fifth of the recipe's", 0, "N"),
+    ROW("last-epochs", OPTION_INT, last_epochs, "0", 0, 1e6, NULL,
+        "of training on in the last round; 0: as many as the recipe's", 0, "N"),
+    ROW("lr", OPTION_FLOAT, lr, "0.5", 0, 100, NULL, "learning rate, times the recipe's", 0,
         "FACTOR"),
     ROW("batches", OPTION_INT, batches, "32", 1, 1e6, NULL,
-        "batches of training samples that tell which channels matter", 0, "N"),
+        "batches of training samples that tell what matters", 0, "N"),
     ROW("chunk", OPTION_INT, chunk, "64", 1, 65536, NULL, "samples of a forward pass", 0, "N"),
     ROW("option", OPTION_STRINGS, overrides, "", 0, 0, NULL,
         "set a key of the recipe, as data.train=FILE.h5:/train; may be repeated", 'o', "KEY=VALUE"),
@@ -39,10 +41,12 @@ static const struct cli_option options[] = {
 static const struct cli cli = {
     .program = "sw2-shrink",
     .arguments = "CHECKPOINT",
-    .about = "Makes a trained network faster: takes whole channels away, the least important ones "
-             "for the time they cost,\nalso through residual sums, trains on, and stops at the "
-             "measured speed. The result is an ordinary run:\nrecipe, checkpoints, metrics. "
-             "Interrupted, the same command goes on.",
+    .about =
+        "Makes a trained network faster: takes whole channels, also through residual sums, and "
+        "whole residual bodies away,\nthe least important ones for the time they cost, trains "
+        "on, and stops at the measured speed. The result is an ordinary run:\nrecipe, checkpoints, "
+        "metrics. "
+        "Interrupted, the same command goes on.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .min_arguments = 1,
@@ -62,6 +66,7 @@ static enum status shrink(struct group *group, const void *given,
         .speedup = args->speedup,
         .rounds = (int)args->rounds,
         .epochs = args->epochs,
+        .last_epochs = args->last_epochs,
         .lr = args->lr,
         .chunk = (size_t)args->chunk,
         .batches = (size_t)args->batches,

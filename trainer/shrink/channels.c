@@ -24,6 +24,13 @@ size_t channels_input(const struct channels *c, size_t layer)
     return (size_t)(model_network(c->model)->nodes[layer].from[0] + 1);
 }
 
+size_t channels_instead(const struct channels *c, size_t tensor)
+{
+    while (c->instead[tensor] != tensor)
+        tensor = c->instead[tensor];
+    return tensor;
+}
+
 static void tie(struct channels *c, int a, int b)
 {
     int x = root_of(c, a), y = root_of(c, b);
@@ -173,6 +180,9 @@ enum status channels_trace(struct channels *c, const struct model *model)
     TRY(memory_alloc(&c->unit, total, sizeof *c->unit, "channels"));
     TRY(memory_alloc(&c->keep, total, sizeof *c->keep, "channels"));
     TRY(memory_alloc(&c->importance, total, sizeof *c->importance, "channels"));
+    TRY(memory_alloc(&c->instead, n + 1, sizeof *c->instead, "channels"));
+    for (size_t t = 0; t <= n; t++)
+        c->instead[t] = t;
     tensor_new(c, 0, true);
     for (size_t i = 0; i < n; i++)
         layer_trace(c, i);
@@ -189,6 +199,7 @@ void channels_free(struct channels *c)
     free(c->unit);
     free(c->keep);
     free(c->importance);
+    free(c->instead);
     *c = (struct channels){0};
 }
 

@@ -18,7 +18,8 @@ struct channels {
     size_t n_vars;
     int *unit; // (n_vars) of roots: number of its unit, -1: it stays
     size_t n_units;
-    bool *keep;         // (n_vars) of roots; all true at first
+    bool *keep;      // (n_vars) of roots; all true at first
+    size_t *instead; // (n_tensors) what is read in a tensor's place: itself, or its layer is gone
     double *importance; // (n_vars) of roots; zero at first
 };
 
@@ -38,5 +39,11 @@ size_t channels_unit_kept(const struct channels *channels, size_t unit);
 size_t channels_unit_size(const struct channels *channels, size_t unit);
 // The tensor that input 0 of a layer reads.
 size_t channels_input(const struct channels *channels, size_t layer);
+static inline bool channels_is_gone(const struct channels *channels, size_t layer)
+{
+    return channels->instead[layer + 1] != layer + 1;
+}
+// What is left to be read where `tensor` was.
+size_t channels_instead(const struct channels *channels, size_t tensor);
 
 #endif

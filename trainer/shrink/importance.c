@@ -112,6 +112,87 @@ enum status importance_measure(struct channels *channels, const struct trained *
         if (status == STATUS_OK)
             batch_run(&m);
     }
+    for (size_t v = 0; v < channels->n_vars; v++)
+        channels->importance[v] *= (double)chunk / (double)(2 * batches);
+    measure_close(&m);
+    return status;
+}
+
+// Mean loss of all batches with these weights, in training: batch norms follow what they see.
+static enum status loss_measure(struct measure *m, const float *params, size_t batches,
+                                double *loss)
+{
+    struct model *model = m->trained->model;
+    double metrics[LOSS_METRICS_MAX];
+    struct pass pass = {.n = m->chunk, .is_training = true, .params = params, .row = m->row};
+    *loss = 0;
+    model_prepare(model, params, NULL);
+    for (size_t b = 0; b < batches; b++) {
+        TRY(batch_read(m, b, batches));
+        model_forward(model, &pass, m->x);
+        model_loss_eval(model, &pass, m->target, false, 1, metrics);
+        *loss += metrics[0] / (double)(m->chunk * batches);
+    }
+    return STATUS_OK;
+}
+
+// Is a unit in tensors of the body alone?
+static bool is_inside(const struct channels *c, const struct body *body, size_t unit)
+{
+    bool is_there = false;
+    for (size_t t = 0; t < c->n_tensors; t++)
+        for (size_t k = 0; k < channels_count(c, t); k++) {
+            if (c->unit[channels_root(c, t, k)] != (int)unit)
+                continue;
+            if (t == 0 || !body->is_in[t - 1])
+                return false;
+            is_there = true;
+        }
+    return is_there;
+}
+
+static void units_scale(struct channels *c, const struct body *body, bool *is_scaled)
+{
+    for (size_t unit = 0; unit < c->n_units; unit++) {
+        double sum = 0;
+        if (is_scaled[unit] || !is_inside(c, body, unit))
+            continue;
+        is_scaled[unit] = true; // by the innermost body, which comes first
+        for (size_t v = 0; v < c->n_vars; v++)
+            sum += c->unit[v] == (int)unit ? c->importance[v] : 0;
+        for (size_t v = 0; sum > 0 && sum < body->loss && v < c->n_vars; v++)
+            if (c->unit[v] == (int)unit)
+                c->importance[v] *= body->loss / sum;
+    }
+}
+
+enum status importance_bodies(struct bodies *bodies, struct channels *channels,
+                              const struct trained *trained, struct dataset *train, size_t chunk,
+                              size_t batches)
+{
+    struct measure m = {.channels = channels, .trained = trained, .train = train, .chunk = chunk};
+    float *params = NULL;
+    bool *is_scaled = NULL;
+    double whole = 0, without;
+    if (bodies->n == 0)
+        return STATUS_OK;
+    enum status status = measure_open(&m);
+    if (status == STATUS_OK)
+        status = memory_alloc(&params, trained->n, sizeof *params, "weights");
+    if (status == STATUS_OK)
+        status = memory_alloc(&is_scaled, channels->n_units, sizeof *is_scaled, "channels");
+    if (status == STATUS_OK)
+        status = loss_measure(&m, trained->params, batches, &whole);
+    for (size_t i = 0; status == STATUS_OK && i < bodies->n; i++) {
+        memcpy(params, trained->params, trained->n * sizeof *params);
+        body_silence(channels, &bodies->v[i], params);
+        status = loss_measure(&m, params, batches, &without);
+        bodies->v[i].loss = without - whole;
+        if (status == STATUS_OK)
+            units_scale(channels, &bodies->v[i], is_scaled);
+    }
+    free(params);
+    free(is_scaled);
     measure_close(&m);
     return status;
 }

@@ -12,6 +12,7 @@
 
 #define ROUNDS 25
 #define ROUND_SECONDS 0.01 // at least, of one network
+#define PASSES 15
 #define TRIES 24
 
 // ---- time
@@ -53,6 +54,17 @@ static enum status timed_open(struct timed *t, size_t n, const uint64_t *row, st
     return STATUS_OK;
 }
 
+static void layers_least(const struct model *model, const struct laps *laps, bool is_first,
+                         double *seconds)
+{
+    for (size_t i = 0; i < model_n_layers(model); i++) {
+        double sum = 0;
+        for (int part = 0; part < LAYER_PARTS; part++)
+            sum += laps->slots[i * LAYER_PARTS + (size_t)part].seconds;
+        seconds[i] = is_first ? sum : fmin(seconds[i], sum);
+    }
+}
+
 enum status search_compare(struct model *a, const float *a_params, struct model *b,
                            const float *b_params, size_t n, double *ratio)
 {
@@ -76,7 +88,7 @@ enum status search_compare(struct model *a, const float *a_params, struct model 
     return STATUS_OK;
 }
 
-// Seconds of each layer's forward pass.
+// Seconds of each layer's forward pass, the least of many.
 static enum status layers_time(struct model *model, const float *params, size_t n, double *seconds)
 {
     struct timed one = {.model = model, .params = params};
@@ -89,11 +101,11 @@ static enum status layers_time(struct model *model, const float *params, size_t 
         status = timed_open(&one, n, row, &laps);
     if (status == STATUS_OK) {
         laps_start(&laps);
-        laps_clear(&laps);
-        passes_run(&one, 5 * one.passes);
-        for (size_t i = 0; i < model_n_layers(model); i++)
-            for (int part = 0; part < LAYER_PARTS; part++)
-                seconds[i] += laps.slots[i * LAYER_PARTS + (size_t)part].seconds;
+        for (size_t pass = 0; pass < PASSES; pass++) {
+            laps_clear(&laps);
+            passes_run(&one, 1);
+            layers_least(model, &laps, pass == 0, seconds);
+        }
     }
     laps_free(&laps);
     free(one.x);
@@ -105,6 +117,9 @@ static enum status layers_time(struct model *model, const float *params, size_t 
 
 struct search {
     struct channels *c;
+    const struct bodies *bodies;
+    size_t *instead; // (tensors) of the channels, while a body is tried
+    bool is_fine;    // parts of vectors may go
     double *seconds; // (layers) with all channels
     int *sorted;     // roots of all units, least important first
     size_t n_sorted;
@@ -125,6 +140,8 @@ static double time_predict(const struct search *s)
     double total = 0;
     for (size_t i = 0; i < model_n_layers(c->model); i++) {
         const struct layer *layer = model_layer(c->model, i);
+        if (channels_is_gone(c, i))
+            continue;
         size_t x = channels_input(c, i), y = i + 1;
         size_t x_n = channels_count(c, x), y_n = channels_count(c, y);
         double in = vectors(channels_kept(c, x), x_n) / (double)x_n;
@@ -138,11 +155,13 @@ static double time_predict(const struct search *s)
     return total;
 }
 
-// Channels of a unit that go together: whole vectors of the machine where there are many.
-static size_t unit_step(const struct channels *c, size_t unit)
+// Channels of a unit that go together: whole vectors of the machine, for less saves little; less
+// only when nothing else is left.
+static size_t unit_step(const struct search *s, size_t unit)
 {
-    size_t n = channels_unit_size(c, unit);
-    return n >= 32 ? 16 : n >= 16 ? 8 : n >= 8 ? 4 : 1;
+    size_t n = channels_unit_size(s->c, unit);
+    size_t step = n >= 16 ? 16 : n >= 8 ? 4 : 1;
+    return s->is_fine && n >= 16 && n < 32 ? 8 : step;
 }
 
 // Takes the least important `n` kept channels of a unit away, or gives those back.
@@ -167,29 +186,86 @@ static void unit_restore(const struct search *s, const int *gone, size_t n)
         s->c->keep[gone[i]] = true;
 }
 
-// One step of the unit that loses least for the time it saves; false: nothing is left to take.
-static bool step_take(const struct search *s)
+// Loss for the time saved, of which no more than what is needed counts.
+static double price_of(double loss, double saved, double needed)
+{
+    return saved > 0 ? (loss + 1e-300) / fmin(saved, needed) : INFINITY;
+}
+
+// The body that loses least for the time it saves; NULL: none does below `price`.
+static const struct body *body_choose(const struct search *s, double now, double target,
+                                      double price)
+{
+    const struct body *best = NULL;
+    size_t bytes = s->c->n_tensors * sizeof *s->instead;
+    for (size_t i = 0; i < s->bodies->n; i++) {
+        const struct body *body = &s->bodies->v[i];
+        if (body_is_gone(s->c, body))
+            continue;
+        memcpy(s->instead, s->c->instead, bytes);
+        body_take(s->c, body);
+        double its = price_of(fmax(body->loss, 0), now - time_predict(s), now - target);
+        memcpy(s->c->instead, s->instead, bytes);
+        if (its < price) {
+            price = its;
+            best = body;
+        }
+    }
+    return best;
+}
+
+// One step of the unit, or the body, that loses least for the time it saves on the way to `target`;
+// false: nothing is left to take.
+static bool step_take(const struct search *s, double target)
 {
     double now = time_predict(s), best = INFINITY;
     size_t best_unit = 0;
     int gone[16];
     for (size_t unit = 0; unit < s->c->n_units; unit++) {
-        size_t step = unit_step(s->c, unit);
+        size_t step = unit_step(s, unit);
         if (channels_unit_kept(s->c, unit) < 2 * step)
             continue;
         double loss = unit_thin(s, unit, step, gone);
         double saved = now - time_predict(s);
         unit_restore(s, gone, step);
-        double price = saved > 0 ? (loss + 1e-300) / saved : INFINITY;
+        double price = price_of(loss, saved, now - target);
         if (price < best) {
             best = price;
             best_unit = unit;
         }
     }
-    if (!isfinite(best))
-        return false;
-    unit_thin(s, best_unit, unit_step(s->c, best_unit), gone);
+    const struct body *body = body_choose(s, now, target, best);
+    if (body)
+        body_take(s->c, body);
+    else if (isfinite(best))
+        unit_thin(s, best_unit, unit_step(s, best_unit), gone);
+    return body || isfinite(best);
+}
+
+// Steps until the prediction is `wanted` times faster than `whole`; false: nothing is left to take.
+static bool steps_take(struct search *s, double whole, double wanted)
+{
+    while (time_predict(s) * wanted > whole)
+        if (!step_take(s, whole / wanted)) {
+            if (s->is_fine)
+                return false;
+            s->is_fine = true;
+        }
     return true;
+}
+
+static void taken_log(const struct search *s)
+{
+    size_t n = 0, kept = 0;
+    for (size_t unit = 0; unit < s->c->n_units; unit++) {
+        n += channels_unit_size(s->c, unit);
+        kept += channels_unit_kept(s->c, unit);
+    }
+    log_line("  %zu of %zu channels gone", n - kept, n);
+    for (size_t i = 0; i < s->bodies->n; i++)
+        if (body_is_gone(s->c, &s->bodies->v[i]))
+            log_line("  the residual body of %s gone, the loss without it alone: %+.4f",
+                     model_layer(s->c->model, s->bodies->v[i].add)->name, s->bodies->v[i].loss);
 }
 
 static int importance_order(const void *a, const void *b, void *importance)
@@ -205,6 +281,7 @@ static enum status search_open(struct search *s, struct model *model, const floa
 {
     struct channels *c = s->c;
     TRY(memory_alloc(&s->seconds, model_n_layers(model), sizeof *s->seconds, "times of layers"));
+    TRY(memory_alloc(&s->instead, c->n_tensors, sizeof *s->instead, "channels"));
     TRY(memory_alloc(&s->sorted, c->n_vars, sizeof *s->sorted, "channels"));
     for (size_t v = 0; v < c->n_vars; v++)
         if (c->unit[v] >= 0)
@@ -268,16 +345,17 @@ static enum status search_steps(struct search *s, const struct trained *trained,
     double wanted = config->speedup / now; // of the prediction; sharper where it was too hopeful
     result->measured = now;
     for (int attempt = 0; attempt < TRIES; attempt++) {
-        bool can = true;
-        while (can && time_predict(s) * wanted > whole)
-            can = step_take(s);
+        bool can = steps_take(s, whole, wanted);
         TRY(model_try(s->c, trained, config, result));
         log_line("  predicted %.2f times as fast, measured %.2f", now * whole / time_predict(s),
                  result->measured);
-        if (result->measured >= config->speedup)
+        if (result->measured >= config->speedup) {
+            taken_log(s);
             return STATUS_OK;
+        }
         CHECK(can, STATUS_USAGE,
-              "--speedup %.2f cannot be reached by taking channels: %.2f is what is left of them",
+              "--speedup %.2f cannot be reached by taking channels and residual bodies: %.2f is "
+              "what is left of them",
               config->speedup, result->measured);
         wanted = fmax(wanted * fmin(config->speedup / result->measured, 1.1),
                       whole / time_predict(s) * 1.02);
@@ -286,15 +364,17 @@ static enum status search_steps(struct search *s, const struct trained *trained,
          TRIES, result->measured);
 }
 
-enum status search_run(struct channels *channels, const struct trained *trained,
-                       const struct search_config *config, struct search_result *result)
+enum status search_run(struct channels *channels, const struct bodies *bodies,
+                       const struct trained *trained, const struct search_config *config,
+                       struct search_result *result)
 {
-    struct search s = {.c = channels};
+    struct search s = {.c = channels, .bodies = bodies};
     *result = (struct search_result){0};
     enum status status = search_open(&s, trained->model, trained->params, config->chunk);
     if (status == STATUS_OK)
         status = search_steps(&s, trained, config, result);
     free(s.seconds);
     free(s.sorted);
+    free(s.instead);
     return status;
 }

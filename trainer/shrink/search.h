@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Which channels go: the least important ones for the time they cost, until the network, as
-// measured, is as fast as wanted.
+// Which channels and residual bodies go: the least important ones for the time they cost, until the
+// network, as measured, is as fast as wanted.
 #ifndef SW2_TRAINER_SHRINK_SEARCH_H
 #define SW2_TRAINER_SHRINK_SEARCH_H
 
+#include "trainer/shrink/bodies.h"
 #include "trainer/shrink/slice.h"
 
 struct search_config {
@@ -14,17 +15,19 @@ struct search_config {
     struct slice_train train;      // for the recipe's text
 };
 
-// Sets channels->keep. *text: recipe of the smaller network (malloc'ed); *model: planned from it,
-// of chunk samples; *yaml: its document, which must outlive it. *measured: its speed over the
-// reference. Local; measures time. STATUS_USAGE: the speed cannot be reached (says which was).
+// Sets channels->keep and ->instead. *text: recipe of the smaller network (malloc'ed); *model:
+// planned from it, of chunk samples; *yaml: its document, which must outlive it. *measured: its
+// speed over the reference. Local; measures time. STATUS_USAGE: the speed cannot be reached (says
+// which was).
 struct search_result {
     char *text;
     struct recipe recipe;
     struct model *model;
     double measured;
 };
-enum status search_run(struct channels *channels, const struct trained *trained,
-                       const struct search_config *config, struct search_result *result);
+enum status search_run(struct channels *channels, const struct bodies *bodies,
+                       const struct trained *trained, const struct search_config *config,
+                       struct search_result *result);
 void search_free(struct search_result *result);
 
 // Processor seconds of a's forward pass over seconds of b's, each the least of interleaved rounds

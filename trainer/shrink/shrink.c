@@ -26,23 +26,39 @@ struct shrink {
 
 // ---- one round's network
 
+static double speedup_of(const struct shrink_config *config, int round)
+{
+    return pow(config->speedup, (double)round / config->rounds);
+}
+
+// The last round trains long, at the rates of a whole run: what pruning costs is won back there
+// (Renda, Frankle, Carbin 2020, "Comparing Rewinding and Fine-tuning in Neural Network Pruning").
+static int64_t epochs_of(const struct shrink *s, int round)
+{
+    const struct shrink_config *config = s->config;
+    int64_t whole = s->recipe.train.epochs;
+    if (round == config->rounds)
+        return config->last_epochs > 0 ? config->last_epochs : whole;
+    return config->epochs > 0 ? config->epochs : (whole + 4) / 5;
+}
+
 // Rank 0: importance, search, weights. What all need comes by broadcast.
-static enum status round_search(struct shrink *s, const struct trained *from, double speedup,
+static enum status round_search(struct shrink *s, const struct trained *from, int round,
                                 struct search_result *result, float **params)
 {
     const struct shrink_config *config = s->config;
-    struct channels channels;
+    struct channels channels = {0};
+    struct bodies bodies = {0};
     struct dataset *train = NULL;
     struct data_config data = s->recipe.data;
     char name[256];
-    int64_t epochs = config->epochs > 0 ? config->epochs : (s->recipe.train.epochs + 2) / 3;
     snprintf(name, sizeof name, "%.200s-x%.3g", s->recipe.name, config->speedup);
     struct search_config search = {
         .reference = s->base.model,
         .reference_params = s->base.params,
-        .speedup = speedup,
+        .speedup = speedup_of(config, round),
         .chunk = config->chunk,
-        .train = {name, epochs, s->recipe.train.lr * config->lr},
+        .train = {name, epochs_of(s, round), s->recipe.train.lr * config->lr},
     };
     *params = NULL;
     *result = (struct search_result){0};
@@ -52,12 +68,17 @@ static enum status round_search(struct shrink *s, const struct trained *from, do
     if (status == STATUS_OK)
         status = importance_measure(&channels, from, train, config->chunk, config->batches);
     if (status == STATUS_OK)
-        status = search_run(&channels, from, &search, result);
+        status = bodies_find(&bodies, &channels);
+    if (status == STATUS_OK)
+        status = importance_bodies(&bodies, &channels, from, train, config->chunk, config->batches);
+    if (status == STATUS_OK)
+        status = search_run(&channels, &bodies, from, &search, result);
     if (status == STATUS_OK)
         status = memory_alloc(params, model_floats(result->model), sizeof **params, "weights");
     if (status == STATUS_OK)
         status = slice_weights(&channels, from->params, result->model, *params);
     dataset_close(train);
+    bodies_free(&bodies);
     channels_free(&channels);
     return status;
 }
@@ -204,9 +225,9 @@ static enum status round_run(struct shrink *s, int round)
     char out[RUN_PATH_MAX];
     char *text = NULL;
     float *params = NULL;
-    double speedup = pow(s->config->speedup, (double)round / s->config->rounds);
     snprintf(out, sizeof out, "%s/round-%d", s->config->out, round);
-    log_line("== round %d of %d: %.2f times as fast", round, s->config->rounds, speedup);
+    log_line("== round %d of %d: %.2f times as fast", round, s->config->rounds,
+             speedup_of(s->config, round));
     enum status status = s->group->rank == 0 ? round_begun(out, &text) : STATUS_OK;
     TRY(group_agree(s->group, status));
     int is_fresh = text == NULL;
@@ -214,7 +235,7 @@ static enum status round_run(struct shrink *s, int round)
     if (is_fresh) {
         status = trained_open(&from, s->group, &config);
         if (status == STATUS_OK && s->group->rank == 0) {
-            status = round_search(s, &from, speedup, &result, &params);
+            status = round_search(s, &from, round, &result, &params);
             text = result.text;
             result.text = NULL;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A trained network made faster: channels go in rounds, each followed by training on, until the
-// measured speed is reached. Each round is an ordinary run in a folder of its own.
+// A trained network made faster: channels and residual bodies go in rounds, each followed by
+// training on, until the measured speed is reached. Each round is an ordinary run in a folder of
+// its own.
 #ifndef SW2_TRAINER_SHRINK_SHRINK_H
 #define SW2_TRAINER_SHRINK_SHRINK_H
 
@@ -13,7 +14,8 @@ struct shrink_config {
     const char *checkpoint, *out;
     double speedup;                  // of the forward pass on one core
     int rounds;                      // each takes the same factor
-    int64_t epochs;                  // of a round; 0: a third of the recipe's
+    int64_t epochs;                  // of a round but the last; 0: a fifth of the recipe's
+    int64_t last_epochs;             // of the last round; 0: as many as the recipe's
     double lr;                       // times the recipe's
     size_t chunk;                    // samples of a forward pass
     size_t batches;                  // of chunk samples, for the importance of channels

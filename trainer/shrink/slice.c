@@ -52,6 +52,14 @@ static size_t layer_of(const struct channels *c, const char *name)
     return i;
 }
 
+// Name of what a layer reads now that read a node of the recipe.
+static const char *source_of(const struct channels *c, const struct network *network, int node)
+{
+    size_t tensor = node == NETWORK_INPUT ? 0 : layer_of(c, network->nodes[node].name) + 1;
+    tensor = channels_instead(c, tensor);
+    return tensor == 0 ? "input" : model_layer(c->model, tensor - 1)->name;
+}
+
 static struct yaml_node *layer_write(const struct channels *c, struct yaml *yaml,
                                      const struct network *network, size_t number)
 {
@@ -63,11 +71,15 @@ static struct yaml_node *layer_write(const struct channels *c, struct yaml *yaml
     const char *type = node->ops->name;
     yaml_add(args, yaml_new(yaml, YAML_SCALAR, "name", node->name));
     for (int k = 0; k < node->n_from; k++)
-        yaml_add(from,
-                 yaml_new(yaml, YAML_SCALAR, NULL,
-                          node->from[k] == NETWORK_INPUT ? "input"
-                                                         : network->nodes[node->from[k]].name));
+        yaml_add(from, yaml_new(yaml, YAML_SCALAR, NULL, source_of(c, network, node->from[k])));
     yaml_add(args, from);
+    if (node->is_frozen)
+        yaml_add(args, yaml_new(yaml, YAML_SCALAR, "frozen", "true"));
+    if (node->lr_scale != 1) {
+        char text[NUMBER_BYTES];
+        number_text(node->lr_scale, text);
+        yaml_add(args, yaml_new(yaml, YAML_SCALAR, "lr_scale", text));
+    }
     for (const struct yaml_node *child = node->args ? node->args->first : NULL; child;
          child = child->next)
         yaml_add(args, yaml_copy(yaml, child));
@@ -85,10 +97,41 @@ static struct yaml_node *layer_write(const struct channels *c, struct yaml *yaml
     return item;
 }
 
-static struct yaml_node *train_write(struct yaml *yaml, const struct trained *trained,
-                                     const struct slice_train *train)
+// A pattern, or PATTERN=FACTOR, that fits a layer which is left.
+static bool is_of_use(const struct channels *c, const struct network *network, const char *text)
 {
+    char pattern[256];
+    const char *equal = strrchr(text, '=');
+    snprintf(pattern, sizeof pattern, "%.*s", equal ? (int)(equal - text) : (int)strlen(text),
+             text);
+    for (size_t i = 0; i < network->n; i++)
+        if (!channels_is_gone(c, layer_of(c, network->nodes[i].name)) &&
+            network_fits(&network->nodes[i], pattern))
+            return true;
+    return false;
+}
+
+// A pattern that fits no layer would be an error of the recipe.
+static void patterns_keep(const struct channels *c, struct yaml *yaml,
+                          const struct network *network, struct option_strings *patterns)
+{
+    const char **kept = yaml_memory_get(yaml, (patterns->n + 1) * sizeof *kept);
+    size_t n = 0;
+    for (size_t i = 0; i < patterns->n; i++)
+        if (is_of_use(c, network, patterns->v[i]))
+            kept[n++] = patterns->v[i];
+    *patterns = (struct option_strings){n, kept};
+}
+
+static struct yaml_node *train_write(const struct channels *c, const struct network *network,
+                                     const struct trained *trained, const struct slice_train *train)
+{
+    struct yaml *yaml = trained->recipe.yaml;
     struct train_config config = trained->recipe.train;
+    config.init_from = ""; // it is gone on from a checkpoint
+    config.init_skip = (struct option_strings){0};
+    patterns_keep(c, yaml, network, &config.tuning.freeze);
+    patterns_keep(c, yaml, network, &config.tuning.lr_scale);
     config.epochs = train->epochs;
     config.steps = 0;
     config.lr = train->lr;
@@ -108,7 +151,8 @@ static enum status tree_write(const struct channels *c, const struct trained *tr
     struct yaml_node *lists[] = {yaml_new(yaml, YAML_LIST, "features", NULL),
                                  yaml_new(yaml, YAML_LIST, "head", NULL)};
     for (size_t i = 0; i < network->n; i++)
-        yaml_add(lists[i >= n_features], layer_write(c, yaml, network, i));
+        if (!channels_is_gone(c, layer_of(c, network->nodes[i].name)))
+            yaml_add(lists[i >= n_features], layer_write(c, yaml, network, i));
     yaml_add(root, yaml_new(yaml, YAML_SCALAR, "name", train->name));
     const struct yaml_node *data = yaml_find(yaml->root, "data");
     if (data)
@@ -121,7 +165,7 @@ static enum status tree_write(const struct channels *c, const struct trained *tr
         loss->key = "loss";
         yaml_add(root, loss);
     }
-    yaml_add(root, train_write(yaml, trained, train));
+    yaml_add(root, train_write(c, network, trained, train));
     return yaml_write(root, text);
 }
 
@@ -193,15 +237,18 @@ static enum status param_gather(const struct channels *c, size_t i, const struct
 enum status slice_weights(const struct channels *c, const float *old, const struct model *model,
                           float *fresh)
 {
-    size_t *lists;
+    size_t *lists, left = 0;
     enum status status = STATUS_OK;
-    CHECK(model_n_layers(model) == model_n_layers(c->model), STATUS_ERROR,
-          "the smaller network has %zu layers, expected %zu", model_n_layers(model),
-          model_n_layers(c->model));
+    for (size_t i = 0; i < model_n_layers(c->model); i++)
+        left += !channels_is_gone(c, i);
+    CHECK(model_n_layers(model) == left, STATUS_ERROR,
+          "the smaller network has %zu layers, expected %zu", model_n_layers(model), left);
     TRY(memory_alloc(&lists, 2 * c->first[c->n_tensors] + (1 << 16), sizeof *lists, "channels"));
     memset(fresh, 0, model_floats(model) * sizeof *fresh);
-    for (size_t i = 0; status == STATUS_OK && i < model_n_layers(model); i++) {
-        const struct layer *a = model_layer(c->model, i), *b = model_layer(model, i);
+    for (size_t i = 0, k = 0; status == STATUS_OK && i < model_n_layers(c->model); i++) {
+        if (channels_is_gone(c, i))
+            continue;
+        const struct layer *a = model_layer(c->model, i), *b = model_layer(model, k++);
         ASSERT(a->ops == b->ops && a->n_params == b->n_params);
         for (int p = 0; status == STATUS_OK && p < a->n_params; p++)
             status = param_gather(c, i, &a->param[p], &b->param[p], old, fresh, lists);

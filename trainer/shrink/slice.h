@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is left of a network when channels go: its recipe, written out layer by layer, and its
-// weights.
+// What is left of a network when channels and layers go: its recipe, written out layer by layer,
+// and its weights.
 #ifndef SW2_TRAINER_SHRINK_SLICE_H
 #define SW2_TRAINER_SHRINK_SLICE_H
 
