@@ -118,8 +118,8 @@ readers_step() {
     local venv=${XDG_CACHE_HOME:-$HOME/.cache}/sw2-train/readers log
     log=$(mktemp)
     if ! { [ -x "$venv/bin/pip" ] || python3 -m venv "$venv"; } >"$log" 2>&1 ||
-        ! timeout 300 "$venv/bin/pip" install -q numpy h5py onnx onnxruntime keras jax scipy tensorboard \
-            >>"$log" 2>&1; then
+        ! timeout 300 "$venv/bin/pip" install -q numpy h5py scipy jax keras onnx onnxruntime \
+            tensorboard >>"$log" 2>&1; then
         echo "skipped: cannot install the readers from PyPI: $(tail -n 1 "$log")"
         rm -f "$log"
         return 0

@@ -14,27 +14,6 @@ plain=(mnist "${common[@]}" -o train.epochs=8)
 rich=(fashion "${common[@]}" -o train.epochs=6 -o train.optimizer=adamw -o train.nesterov=false
     -o train.lr=0.001 -o train.ema=0.97 -o train.clip_norm=1)
 
-# start RANKS FOLDER ARGUMENT...: in the background, at step 4 or later of its own when it returns.
-# $launched is the process (mpirun or the program), $log its output, $first the steps done before.
-start() {
-    local ranks=$1 folder=$2
-    shift 2
-    log=$folder.log
-    first=$(steps_of "$folder")
-    if [ "$ranks" = 1 ]; then
-        "$train" "$@" --out "$folder" >"$log" 2>&1 &
-    else
-        mpirun -q -np "$ranks" "$train" "$@" --out "$folder" >"$log" 2>&1 &
-    fi
-    launched=$!
-}
-
-# Steps that FOLDER's log has seen.
-steps_of() {
-    [ -e "$1/metrics.jsonl" ] || { echo 0; return; }
-    tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"step":\([0-9]*\).*/\1/p' | grep . || echo 0
-}
-
 # wait_for FOLDER STEP: until that step is logged, and not the end of an epoch.
 wait_for() {
     local deadline=$((SECONDS + 120)) step

@@ -14,26 +14,6 @@ run=(mnist -o data.train=grey.h5:/train -o data.test=grey.h5:/test -o train.batc
 tested=(mnist -o data.train=long.h5:/train -o data.test=long.h5:/test -o train.batch=64
     -o train.log_every=1 -o train.epochs=2)
 
-# start RANKS FOLDER ARGUMENT...: in the background; $launched is the process, $log its output.
-start() {
-    local ranks=$1
-    folder=$2
-    log=$2.log
-    shift 2
-    first=$(steps_of "$folder")
-    if [ "$ranks" = 1 ]; then
-        "$train" "$@" --out "$folder" >"$log" 2>&1 &
-    else
-        mpirun -q -np "$ranks" "$train" "$@" --out "$folder" >"$log" 2>&1 &
-    fi
-    launched=$!
-}
-
-steps_of() {
-    [ -e "$1/metrics.jsonl" ] || { echo 0; return; }
-    tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"step":\([0-9]*\).*/\1/p' | grep . || echo 0
-}
-
 # wait_until command...: while the job runs.
 wait_until() {
     local deadline=$((SECONDS + longest))

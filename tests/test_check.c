@@ -12,11 +12,10 @@
 
 #include "data/check_private.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
 
 enum { ROWS = 40, H = 2, W = 3, C = 2, VALUES = H * W * C, CLASSES = 4 };
-
-static char *folder;
 
 // A data set in memory, to be spoiled and written.
 struct part {
@@ -118,20 +117,6 @@ static enum status check_path(const char *path, const char *test, struct finding
     *findings = (struct findings){""};
     struct check_config config = {.path = path, .test = test, .say = say, .context = findings};
     return check_run(&config, result);
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
 }
 
 // What is spoiled. Each takes the clean parts.
@@ -364,10 +349,10 @@ static void test_chunks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_defects, begin, end),
-        cmocka_unit_test_setup_teardown(test_paths, begin, end),
-        cmocka_unit_test_setup_teardown(test_digest, begin, end),
-        cmocka_unit_test_setup_teardown(test_chunks, begin, end),
+        cmocka_unit_test_setup_teardown(test_defects, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_paths, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_digest, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_chunks, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,9 +13,8 @@
 
 #include "data/dataset.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
-
-static char *folder;
 
 static const char *write_parts(const struct part *parts)
 {
@@ -366,20 +365,6 @@ static void test_targets(void **state)
         check_case(&targets[i]);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,5 +372,5 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_targets),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

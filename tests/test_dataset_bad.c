@@ -13,6 +13,7 @@
 
 #include "data/dataset.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
 
 #define U8 H5_U8
@@ -30,8 +31,6 @@
     }
 #define NAN_VALUE (0.0 / 0.0)
 static const int64_t shape_322[] = {3, 2, 2};
-
-static char *folder;
 
 static const char *write_parts(const struct part *parts)
 {
@@ -324,20 +323,6 @@ static void test_heap(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,5 +331,5 @@ int main(void)
         cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_heap),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

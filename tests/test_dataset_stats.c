@@ -13,6 +13,7 @@
 
 #include "data/dataset.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
 
 #define U8 H5_U8
@@ -25,8 +26,6 @@
         "y", H5_I64, 1, {40}, FILL_CLASSES, 0, 0                                                   \
     }
 #define NAN_VALUE (0.0 / 0.0)
-
-static char *folder;
 
 static const char *write_parts(const struct part *parts)
 {
@@ -175,20 +174,6 @@ static void test_fingerprint(void **state)
             assert_string_not_equal(print[i], print[k]);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,5 +181,5 @@ int main(void)
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_fingerprint),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

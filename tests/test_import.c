@@ -14,25 +14,10 @@
 #include "data/generate.h"
 #include "data/row_digest.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
 
 enum { ROWS = 103, CLASSES = 5 };
-
-static char *folder;
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 // A table whose row r is: r, r * r / 8, class name. Class k has more rows than class k + 1.
 static const char *class_of(size_t r)
@@ -456,14 +441,14 @@ static void test_generate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_split, begin, end),
-        cmocka_unit_test_setup_teardown(test_split_seed, begin, end),
-        cmocka_unit_test_setup_teardown(test_same_bytes, begin, end),
-        cmocka_unit_test_setup_teardown(test_statistics, begin, end),
-        cmocka_unit_test_setup_teardown(test_second_source, begin, end),
-        cmocka_unit_test_setup_teardown(test_options, begin, end),
-        cmocka_unit_test_setup_teardown(test_out_inside, begin, end),
-        cmocka_unit_test_setup_teardown(test_interrupted, begin, end),
+        cmocka_unit_test_setup_teardown(test_split, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_split_seed, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_same_bytes, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_statistics, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_second_source, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_options, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_out_inside, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_interrupted, folder_begin, folder_end),
         cmocka_unit_test(test_digest),
         cmocka_unit_test(test_generate),
     };

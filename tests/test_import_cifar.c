@@ -9,25 +9,10 @@
 #include <cmocka.h>
 
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
 
 enum { PLANE = 1024, PIXELS = 3072 };
-
-static char *folder;
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 // n records that begin with row number `first`. Planes: byte i is pixel_of(row, i).
 static struct bytes records(uint64_t first, uint64_t n, bool is_100)
@@ -208,11 +193,11 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_cifar10_folder, begin, end),
-        cmocka_unit_test_setup_teardown(test_cifar100, begin, end),
-        cmocka_unit_test_setup_teardown(test_files, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad, begin, end),
-        cmocka_unit_test_setup_teardown(test_damage, begin, end),
+        cmocka_unit_test_setup_teardown(test_cifar10_folder, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_cifar100, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_damage, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

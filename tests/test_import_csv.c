@@ -11,23 +11,8 @@
 
 #include "data/importers/csv_reader.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
-
-static char *folder;
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 static const char *put_text(const char *text)
 {
@@ -339,14 +324,14 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_records, begin, end),
+        cmocka_unit_test_setup_teardown(test_records, folder_begin, folder_end),
         cmocka_unit_test(test_numbers),
-        cmocka_unit_test_setup_teardown(test_tables, begin, end),
-        cmocka_unit_test_setup_teardown(test_shape, begin, end),
-        cmocka_unit_test_setup_teardown(test_many_classes, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad_files, begin, end),
-        cmocka_unit_test_setup_teardown(test_damage, begin, end),
+        cmocka_unit_test_setup_teardown(test_tables, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_shape, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_many_classes, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad_files, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_damage, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,23 +11,8 @@
 
 #include "comm/memory.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
-
-static char *folder;
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 static void put_bytes(const char *name, struct bytes bytes)
 {
@@ -443,9 +428,9 @@ int main(void)
         cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_damaged_pictures),
         cmocka_unit_test(test_resize),
-        cmocka_unit_test_setup_teardown(test_parts, begin, end),
-        cmocka_unit_test_setup_teardown(test_colour_and_size, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad, begin, end),
+        cmocka_unit_test_setup_teardown(test_parts, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_colour_and_size, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

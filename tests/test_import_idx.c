@@ -9,9 +9,8 @@
 #include <cmocka.h>
 
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/import_files.h"
-
-static char *folder;
 
 // An images file (n, h, w) and its labels (n), named as MNIST's.
 static void put_pair(const char *prefix, uint32_t n, uint32_t h, uint32_t w, bool is_gz)
@@ -54,20 +53,6 @@ static void check_pixels(struct import_source *source, size_t h, size_t w)
                          pixel_of(r, i));
     }
     free(row);
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
 }
 
 static void test_folder(void **state)
@@ -305,13 +290,13 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_folder, begin, end),
-        cmocka_unit_test_setup_teardown(test_files, begin, end),
-        cmocka_unit_test_setup_teardown(test_types, begin, end),
-        cmocka_unit_test_setup_teardown(test_four_dimensions, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad_gzip, begin, end),
-        cmocka_unit_test_setup_teardown(test_damage, begin, end),
+        cmocka_unit_test_setup_teardown(test_folder, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_files, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_types, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_four_dimensions, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_bad_gzip, folder_begin, folder_end),
+        cmocka_unit_test_setup_teardown(test_damage, folder_begin, folder_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "comm/tree.h"
 #include "data/loader.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
 
 #define H 5
@@ -22,8 +23,6 @@
 #define C 3
 #define VALUES (H * W * C)
 #define SEED 17
-
-static char *folder;
 
 struct bench {
     char path[256];
@@ -427,20 +426,6 @@ static void test_freed_at_any_time(void **state)
     bench_close(&bench);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,5 +434,5 @@ int main(void)
         cmocka_unit_test(test_evaluation),  cmocka_unit_test(test_error),
         cmocka_unit_test(test_other_shape), cmocka_unit_test(test_freed_at_any_time),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

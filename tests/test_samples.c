@@ -15,12 +15,12 @@
 
 #include "models/model.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
 #include "trainer/samples.h"
 
 #define FLOATS_MAX (1 << 16)
 
-static char *folder;
 static uint64_t odd_row; // its first number is another
 
 struct fixture {
@@ -227,20 +227,6 @@ static void test_refused(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,5 +234,5 @@ int main(void)
         cmocka_unit_test(test_spread),   cmocka_unit_test(test_dirac),
         cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

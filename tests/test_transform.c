@@ -14,12 +14,11 @@
 #include "comm/random.h"
 #include "data/transform.h"
 #include "tests/support/expect.h"
+#include "tests/support/folder.h"
 #include "tests/support/rows_file.h"
 
 #define SEED 23
 #define MOST 4096
-
-static char *folder;
 
 struct fixture {
     size_t h, w, c, n;
@@ -422,20 +421,6 @@ static void test_refused(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder = folder_make();
-    return folder ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,5 +428,5 @@ int main(void)
         cmocka_unit_test(test_draws),         cmocka_unit_test(test_given_statistics),
         cmocka_unit_test(test_refused),       cmocka_unit_test(test_alternating),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, folder_begin, folder_end);
 }

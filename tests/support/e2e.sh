@@ -88,3 +88,25 @@ refuses() {
     [ "$(grep -c "$(basename "$program"): error" refused.err)" = 1 ] || fail "not one error: $*"
     grep -q -- "$text" refused.err || fail "$(cat refused.err)"
 }
+
+# Steps that FOLDER's log has seen.
+steps_of() {
+    [ -e "$1/metrics.jsonl" ] || { echo 0; return; }
+    tail -n 1 "$1/metrics.jsonl" | sed -n 's/.*"step":\([0-9]*\).*/\1/p' | grep . || echo 0
+}
+
+# start RANKS FOLDER ARGUMENT...: training in the background. $launched is the process (mpirun or
+# the program), $log its output, $folder the run, $first the steps that were done before.
+start() {
+    local ranks=$1
+    folder=$2
+    log=$2.log
+    shift 2
+    first=$(steps_of "$folder")
+    if [ "$ranks" = 1 ]; then
+        "$train" "$@" --out "$folder" >"$log" 2>&1 &
+    else
+        mpirun -q -np "$ranks" "$train" "$@" --out "$folder" >"$log" 2>&1 &
+    fi
+    launched=$!
+}
