@@ -26,6 +26,7 @@ enum export_kind {
     EXPORT_CONCAT,    // along channels
     EXPORT_SUBSAMPLE, // window.stride; `before` channels of zeros before the input's
     EXPORT_SCALE,     // value: factor
+    EXPORT_HOG,       // window.kernel: side of a cell; y.c / 4 orientations; value: eps
     EXPORT_KINDS
 };
 

@@ -45,6 +45,7 @@ static const char *const parts[EXPORT_KINDS] = {
     [EXPORT_CONCAT] = PART_CONCAT,
     [EXPORT_SUBSAMPLE] = PART_SUBSAMPLE,
     [EXPORT_SCALE] = PART_SCALE,
+    [EXPORT_HOG] = PART_HOG,
 };
 
 // ---- memory
@@ -203,6 +204,15 @@ static void window_call(struct coder *w, const struct export_node *node, const c
                     node->kind == EXPORT_MAXPOOL ? "maxpool" : "avgpool", name, x, y);
 }
 
+static void hog_call(struct coder *w, const struct export_node *node, const char *x, const char *y)
+{
+    bytes_print(&w->text,
+                "hog((struct shape){%zu, %zu, %zu}, (struct shape){%zu, %zu, %zu}, %zu, %af, %s, "
+                "%s);",
+                node->x.h, node->x.w, node->x.c, node->y.h, node->y.w, node->y.c,
+                node->window.kernel_h, (double)(float)(node->value * node->value), x, y);
+}
+
 static void each_call(struct coder *w, const struct export_node *node, const char *x, const char *y)
 {
     static const char *const names[EXPORT_KINDS] = {
@@ -235,6 +245,9 @@ static void call_put(struct coder *w, const struct export_node *node)
     case EXPORT_NORM:
         bytes_print(&w->text, "norm(%zu, %zu, %s_scale, %s_shift, %s, %s);", pixels, node->x.c,
                     node->ident, node->ident, x, y);
+        break;
+    case EXPORT_HOG:
+        hog_call(w, node, x, y);
         break;
     case EXPORT_GLOBALPOOL:
         bytes_print(&w->text, "globalpool(%zu, %zu, %s, %s);", pixels, node->x.c, x, y);
@@ -343,9 +356,10 @@ static void begin_put(struct coder *w)
         "reentrant: one static array is the scratch memory. */\n#include \"%s.h\"\n\n"
         "#include <math.h>\n#include <stddef.h>\n%s\n",
         w->name, SW2_VERSION, w->file, w->config->weights_apart ? "#include <stdio.h>\n" : "");
-    if (uses[EXPORT_SUBSAMPLE] || uses[EXPORT_CONV] || uses[EXPORT_MAXPOOL] || uses[EXPORT_AVGPOOL])
+    bool has_windows = uses[EXPORT_CONV] || uses[EXPORT_MAXPOOL] || uses[EXPORT_AVGPOOL];
+    if (has_windows || uses[EXPORT_SUBSAMPLE] || uses[EXPORT_HOG])
         bytes_print(&w->text, "%s", PART_TYPES);
-    if (uses[EXPORT_CONV] || uses[EXPORT_MAXPOOL] || uses[EXPORT_AVGPOOL])
+    if (has_windows)
         bytes_print(&w->text, "%s", PART_WINDOW);
     for (int kind = 0; kind < EXPORT_KINDS; kind++)
         if (uses[kind])

@@ -190,4 +190,67 @@
     "            }\n"                                                                              \
     "}\n\n"
 
+#define PART_HOG                                                                                   \
+    "/* The gradient of pixel (r, s), of the channel where it is largest: its size goes to\n"      \
+    "   the two nearest of `bins` orientations. */\n"                                              \
+    "static void hog_vote(struct shape a, int r, int s, int bins, const float *x,\n"               \
+    "                     float *votes)\n"                                                         \
+    "{\n"                                                                                          \
+    "    const float *up = x + ((long)(r > 0 ? r - 1 : r) * a.w + s) * a.c;\n"                     \
+    "    const float *down = x + ((long)(r + 1 < a.h ? r + 1 : r) * a.w + s) * a.c;\n"             \
+    "    const float *left = x + ((long)r * a.w + (s > 0 ? s - 1 : s)) * a.c;\n"                   \
+    "    const float *right = x + ((long)r * a.w + (s + 1 < a.w ? s + 1 : s)) * a.c;\n"            \
+    "    float gx = 0, gy = 0, most = 0;\n"                                                        \
+    "    for (int c = 0; c < a.c; c++) {\n"                                                        \
+    "        const float dx = right[c] - left[c], dy = down[c] - up[c];\n"                         \
+    "        if (dx * dx + dy * dy > most) {\n"                                                    \
+    "            most = dx * dx + dy * dy;\n"                                                      \
+    "            gx = dx;\n"                                                                       \
+    "            gy = dy;\n"                                                                       \
+    "        }\n"                                                                                  \
+    "    }\n"                                                                                      \
+    "    float turn = atan2f(gy, gx) / 3.14159265f; /* half turns; a line has no direction */\n"   \
+    "    if (turn < 0)\n"                                                                          \
+    "        turn += 1;\n"                                                                         \
+    "    const float place = turn * (float)bins - 0.5f, low = floorf(place);\n"                    \
+    "    const float size = sqrtf(most), share = place - low;\n"                                   \
+    "    votes[((int)low + bins) % bins] += size * (1 - share);\n"                                 \
+    "    votes[((int)low + 1) % bins] += size * share;\n"                                          \
+    "}\n"                                                                                          \
+    "\n"                                                                                           \
+    "/* Histograms of oriented gradients: one for each cell x cell pixels; a pixel of y is a\n"    \
+    "   block of 2 x 2 histograms, divided by its norm. */\n"                                      \
+    "static void hog(struct shape a, struct shape b, int cell, float eps2, const float *x,\n"      \
+    "                float *y)\n"                                                                  \
+    "{\n"                                                                                          \
+    "    const int bins = b.c / 4;\n"                                                              \
+    "    for (int i = 0; i <= b.h; i++)\n"                                                         \
+    "        for (int j = 0; j <= b.w; j++) {\n"                                                   \
+    "            /* In the first block that has this cell; then to the others. */\n"               \
+    "            const int top = i > 0 ? i - 1 : 0, left = j > 0 ? j - 1 : 0;\n"                   \
+    "            const int corner = 2 * (i - top) + j - left;\n"                                   \
+    "            float *votes = y + ((long)top * b.w + left) * b.c + corner * bins;\n"             \
+    "            for (int k = 0; k < bins; k++)\n"                                                 \
+    "                votes[k] = 0;\n"                                                              \
+    "            for (int r = i * cell; r < (i + 1) * cell; r++)\n"                                \
+    "                for (int s = j * cell; s < (j + 1) * cell; s++)\n"                            \
+    "                    hog_vote(a, r, s, bins, x, votes);\n"                                     \
+    "            for (int p = top; p <= i && p < b.h; p++)\n"                                      \
+    "                for (int q = left; q <= j && q < b.w; q++) {\n"                               \
+    "                    float *to = y + ((long)p * b.w + q) * b.c;\n"                             \
+    "                    for (int k = 0; k < bins; k++)\n"                                         \
+    "                        to[(2 * (i - p) + j - q) * bins + k] = votes[k];\n"                   \
+    "                }\n"                                                                          \
+    "        }\n"                                                                                  \
+    "    for (long i = 0; i < (long)b.h * b.w; i++, y += b.c) {\n"                                 \
+    "        float sum = eps2;\n"                                                                  \
+    "        for (int k = 0; k < b.c; k++)\n"                                                      \
+    "            sum += y[k] * y[k];\n"                                                            \
+    "        const float norm = sqrtf(sum);\n"                                                     \
+    "        for (int k = 0; k < b.c; k++)\n"                                                      \
+    "            y[k] /= norm;\n"                                                                  \
+    "    }\n"                                                                                      \
+    "}\n"                                                                                          \
+    "\n"
+
 #endif

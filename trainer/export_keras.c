@@ -116,6 +116,12 @@ static int subsample_step(struct keras *k, const struct export_node *node, int x
                 s, s, node->before, after, node->ident);
 }
 
+static int hog_step(struct keras *k, const struct export_node *node, int x)
+{
+    return STEP(k, x, "layers.Lambda(lambda t: hog(t, %zu, %zu, %.9g), name=\"%s\")",
+                node->window.kernel_h, node->y.c / 4, node->value, node->ident);
+}
+
 static int each_step(struct keras *k, const struct export_node *node, int x)
 {
     switch (node->kind) {
@@ -189,6 +195,9 @@ static enum status node_steps(struct keras *k, size_t i)
         return STATUS_OK;
     case EXPORT_SUBSAMPLE:
         *out = subsample_step(k, node, x[0]);
+        return STATUS_OK;
+    case EXPORT_HOG:
+        *out = hog_step(k, node, x[0]);
         return STATUS_OK;
     case EXPORT_ADD:
     case EXPORT_CONCAT:
@@ -275,16 +284,49 @@ static void preprocess_put(struct bytes *text, const struct export_net *net)
     bytes_print(text, "], name=\"preprocess\")(x0)\n");
 }
 
+// Keras has no such layer: (n, h, w, c) to (n, h / cell - 1, w / cell - 1, 4 bins).
+#define PYTHON_HOG                                                                                 \
+    "\n\ndef hog(x, cell, bins, eps):\n"                                                           \
+    "    \"\"\"Histograms of oriented gradients, of 2 x 2 cells at once.\"\"\"\n"                  \
+    "    ops = keras.ops\n"                                                                        \
+    "    above = ops.concatenate([x[:, :1], x[:, :-1]], axis=1)\n"                                 \
+    "    below = ops.concatenate([x[:, 1:], x[:, -1:]], axis=1)\n"                                 \
+    "    left = ops.concatenate([x[:, :, :1], x[:, :, :-1]], axis=2)\n"                            \
+    "    right = ops.concatenate([x[:, :, 1:], x[:, :, -1:]], axis=2)\n"                           \
+    "    gx, gy = right - left, below - above\n"                                                   \
+    "    most = ops.argmax(gx * gx + gy * gy, axis=-1, keepdims=True)\n"                           \
+    "    gx = ops.take_along_axis(gx, most, axis=-1)\n"                                            \
+    "    gy = ops.take_along_axis(gy, most, axis=-1)\n"                                            \
+    "    place = ops.mod(ops.arctan2(gy, gx) * (bins / math.pi), bins)\n"                          \
+    "    far = ops.abs(place - (ops.arange(bins, dtype=x.dtype) + 0.5))\n"                         \
+    "    share = ops.relu(1 - ops.minimum(far, bins - far))\n"                                     \
+    "    votes = share * ops.sqrt(gx * gx + gy * gy)\n"                                            \
+    "    cells = ops.average_pool(votes, cell, cell) * cell**2\n"                                  \
+    "    top, bottom = cells[:, :-1], cells[:, 1:]\n"                                              \
+    "    four = [top[:, :, :-1], top[:, :, 1:], bottom[:, :, :-1], bottom[:, :, 1:]]\n"            \
+    "    block = ops.concatenate(four, axis=-1)\n"                                                 \
+    "    return block / ops.sqrt(ops.sum(block * block, axis=-1, keepdims=True) + eps**2)\n"
+
+static void imports_put(struct bytes *text, const struct export_net *net)
+{
+    bool has_hog = false;
+    for (size_t i = 0; i < net->n; i++)
+        has_hog = has_hog || net->nodes[i].kind == EXPORT_HOG;
+    bytes_print(text, "%simport keras\nfrom keras import layers\n%s",
+                has_hog ? "import math\n\n" : "", has_hog ? PYTHON_HOG : "");
+}
+
 static void python_put(struct bytes *text, const struct keras *k)
 {
     const struct export_net *net = k->net;
     bytes_print(text,
                 "\"\"\"%s, made by sw2-export %s\n\nmodel = load(\"%s.weights.h5\"); scores of "
-                "(n, %zu, %zu, %zu) %s: model.predict(x)\n\"\"\"\nimport keras\nfrom keras import "
-                "layers\n\n\ndef build():\n    x0 = keras.Input((%zu, %zu, %zu), name=\"input\")\n",
+                "(n, %zu, %zu, %zu) %s: model.predict(x)\n\"\"\"\n",
                 net->name, SW2_VERSION, net->name, net->input.h, net->input.w, net->input.c,
-                net->scale ? "raw values (of bytes: 0 to 255)" : "prepared inputs", net->input.h,
-                net->input.w, net->input.c);
+                net->scale ? "raw values (of bytes: 0 to 255)" : "prepared inputs");
+    imports_put(text, net);
+    bytes_print(text, "\n\ndef build():\n    x0 = keras.Input((%zu, %zu, %zu), name=\"input\")\n",
+                net->input.h, net->input.w, net->input.c);
     if (net->scale)
         preprocess_put(text, net);
     for (size_t i = net->scale ? 2 : 1; i < k->n; i++) {

@@ -125,6 +125,15 @@ static void scale_read(struct export_node *node, const struct layer *layer, cons
     node->value = number_of(layer, "factor");
 }
 
+static void hog_read(struct export_node *node, const struct layer *layer, const float *params)
+{
+    struct export_window *w = &node->window;
+    (void)params;
+    node->kind = EXPORT_HOG;
+    w->kernel_h = w->kernel_w = w->stride_h = w->stride_w = size_of(layer, "cell");
+    node->value = number_of(layer, "eps");
+}
+
 static void leaky_read(struct export_node *node, const struct layer *layer, const float *params)
 {
     (void)params;
@@ -155,6 +164,7 @@ static const struct {
     {"concat", EXPORT_CONCAT, NULL},
     {"subsample", EXPORT_SUBSAMPLE, subsample_read},
     {"scale", EXPORT_SCALE, scale_read},
+    {"hog", EXPORT_HOG, hog_read},
 };
 
 static enum status node_read(struct export_node *node, const struct layer *layer,

@@ -75,6 +75,12 @@ void onnx_attribute_ints(struct onnx_writer *w, const char *name, int n, const s
     attribute_end(w, name, ONNX_TYPE_INTS);
 }
 
+void onnx_attribute_text(struct onnx_writer *w, const char *name, const char *value)
+{
+    pb_text(&w->part, ONNX_ATTRIBUTE_S, value);
+    attribute_end(w, name, ONNX_TYPE_STRING);
+}
+
 // Ends the node begun by attributes. Inputs: names, NULL at the end.
 void onnx_node(struct onnx_writer *w, const char *op, const char *output, const char *const *x)
 {

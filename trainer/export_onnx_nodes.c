@@ -10,7 +10,7 @@
 #include "comm/memory.h"
 #include "trainer/export_onnx_private.h"
 
-static const char *name_of(char out[ONNX_NAME_MAX], const char *layer, const char *what)
+const char *onnx_name(char out[ONNX_NAME_MAX], const char *layer, const char *what)
 {
     snprintf(out, ONNX_NAME_MAX, "%s/%s", layer, what);
     return out;
@@ -23,9 +23,8 @@ static const struct onnx_value *value_of(const struct onnx_writer *w, int node)
     return &w->values[node + 1];
 }
 
-// The name of node's k-th input as (N, C) or (N, C, H, W), a Flatten or Reshape before if need be.
-static const char *input_of(struct onnx_writer *w, const struct export_node *node, int k, bool flat,
-                            char out[ONNX_NAME_MAX])
+const char *onnx_input(struct onnx_writer *w, const struct export_node *node, int k, bool flat,
+                       char out[ONNX_NAME_MAX])
 {
     const struct onnx_value *x = value_of(w, node->from[k]);
     char shape[ONNX_NAME_MAX + 16];
@@ -78,11 +77,11 @@ static enum status conv_put(struct onnx_writer *w, const struct export_node *nod
             for (size_t t = 0; t < R * S; t++)
                 space[(k * C + c) * R * S + t] =
                     node->weight[(t * C + (perm ? perm[c] : c)) * K + k];
-    onnx_floats(w, name_of(weight, node->name, "weight"), 4, dim, space);
+    onnx_floats(w, onnx_name(weight, node->name, "weight"), 4, dim, space);
     free(space);
     if (node->bias)
-        onnx_floats(w, name_of(bias, node->name, "bias"), 1, out, node->bias);
-    input_of(w, node, 0, false, x);
+        onnx_floats(w, onnx_name(bias, node->name, "bias"), 1, out, node->bias);
+    onnx_input(w, node, 0, false, x);
     onnx_attribute_ints(w, "kernel_shape", 2, (const size_t[]){R, S});
     onnx_attribute_ints(w, "strides", 2, (const size_t[]){v->stride_h, v->stride_w});
     onnx_attribute_ints(w, "pads", 4, (const size_t[]){v->pad_h, v->pad_w, v->pad_h, v->pad_w});
@@ -107,13 +106,13 @@ static enum status dense_put(struct onnx_writer *w, const struct export_node *no
     for (size_t k = 0; k < K; k++)
         for (size_t c = 0; c < C; c++)
             space[k * C + c] = node->weight[(perm ? perm[c] : c) * K + k];
-    onnx_floats(w, name_of(weight, node->name, "weight"), 2,
+    onnx_floats(w, onnx_name(weight, node->name, "weight"), 2,
                 (const int64_t[]){(int64_t)K, (int64_t)C}, space);
     free(space);
     if (node->bias)
-        onnx_floats(w, name_of(bias, node->name, "bias"), 1, (const int64_t[]){(int64_t)K},
+        onnx_floats(w, onnx_name(bias, node->name, "bias"), 1, (const int64_t[]){(int64_t)K},
                     node->bias);
-    input_of(w, node, 0, true, x);
+    onnx_input(w, node, 0, true, x);
     onnx_attribute_int(w, "transB", 1);
     if (node->bias)
         NODE(w, "Gemm", y->name, x, weight, bias);
@@ -133,7 +132,7 @@ static enum status norm_put(struct onnx_writer *w, const struct export_node *nod
     float *space = NULL;
     TRY(memory_alloc(&space, node->x.c, sizeof *space, "weights"));
     for (int i = 0; i < 4; i++)
-        vector_add(w, name_of(name[i], node->name, names[i]), x->perm, node->x.c, from[i], space);
+        vector_add(w, onnx_name(name[i], node->name, names[i]), x->perm, node->x.c, from[i], space);
     free(space);
     onnx_attribute_float(w, "epsilon", node->value);
     NODE(w, "BatchNormalization", y->name, x->name, name[0], name[1], name[2], name[3]);
@@ -146,7 +145,7 @@ static const char *scalar_add(struct onnx_writer *w, char out[ONNX_NAME_MAX],
                               const struct export_node *node, const char *what, double value)
 {
     const float x = (float)value;
-    onnx_floats(w, name_of(out, node->name, what), 0, NULL, &x);
+    onnx_floats(w, onnx_name(out, node->name, what), 0, NULL, &x);
     return out;
 }
 
@@ -159,10 +158,10 @@ static void gelu_put(struct onnx_writer *w, const struct export_node *node, cons
     scalar_add(w, root, node, "rsqrt2", sqrt(0.5));
     scalar_add(w, one, node, "one", 1);
     scalar_add(w, half, node, "half", 0.5);
-    NODE(w, "Mul", name_of(a, node->name, "scaled"), x, root);
-    NODE(w, "Erf", name_of(b, node->name, "erf"), a);
-    NODE(w, "Add", name_of(c, node->name, "erf1"), b, one);
-    NODE(w, "Mul", name_of(d, node->name, "product"), x, c);
+    NODE(w, "Mul", onnx_name(a, node->name, "scaled"), x, root);
+    NODE(w, "Erf", onnx_name(b, node->name, "erf"), a);
+    NODE(w, "Add", onnx_name(c, node->name, "erf1"), b, one);
+    NODE(w, "Mul", onnx_name(d, node->name, "product"), x, c);
     NODE(w, "Mul", y, d, half);
 }
 
@@ -182,7 +181,7 @@ static enum status each_put(struct onnx_writer *w, const struct export_node *nod
         NODE(w, "LeakyRelu", y->name, x->name);
         break;
     case EXPORT_SILU:
-        NODE(w, "Sigmoid", name_of(one, node->name, "sigmoid"), x->name);
+        NODE(w, "Sigmoid", onnx_name(one, node->name, "sigmoid"), x->name);
         NODE(w, "Mul", y->name, x->name, one);
         break;
     case EXPORT_SCALE:
@@ -200,7 +199,7 @@ static enum status pool_put(struct onnx_writer *w, const struct export_node *nod
 {
     const struct export_window *v = &node->window;
     char x[ONNX_NAME_MAX];
-    input_of(w, node, 0, false, x);
+    onnx_input(w, node, 0, false, x);
     if (node->kind == EXPORT_GLOBALPOOL) {
         NODE(w, "GlobalAveragePool", y->name, x);
         return STATUS_OK;
@@ -255,7 +254,7 @@ static enum status flatten_put(struct onnx_writer *w, const struct export_node *
         y->perm = perm;
     } else if (H * W > 1 && C > 1) {
         onnx_attribute_ints(w, "perm", 4, (const size_t[]){0, 2, 3, 1});
-        NODE(w, "Transpose", name_of(name, node->name, "nhwc"), x->name);
+        NODE(w, "Transpose", onnx_name(name, node->name, "nhwc"), x->name);
     }
     onnx_attribute_int(w, "axis", 1);
     NODE(w, "Flatten", y->name, name);
@@ -271,7 +270,7 @@ static enum status join_put(struct onnx_writer *w, const struct export_node *nod
     for (int k = 0; k < node->n_from; k++)
         y->is_flat = y->is_flat && value_of(w, node->from[k])->is_flat;
     for (int k = 0; k < node->n_from; k++)
-        inputs[k] = input_of(w, node, k, y->is_flat, x[k]);
+        inputs[k] = onnx_input(w, node, k, y->is_flat, x[k]);
     if (node->kind == EXPORT_CONCAT) {
         onnx_attribute_int(w, "axis", 1);
         onnx_node(w, "Concat", y->name, inputs);
@@ -293,17 +292,18 @@ static enum status subsample_put(struct onnx_writer *w, const struct export_node
     const int64_t s = (int64_t)node->window.stride_h, before = (int64_t)node->before;
     const int64_t after = (int64_t)(node->y.c - node->x.c) - before;
     char x[ONNX_NAME_MAX], cut[ONNX_NAME_MAX], name[5][ONNX_NAME_MAX];
-    input_of(w, node, 0, false, x);
-    onnx_ints(w, name_of(name[0], node->name, "starts"), 2, (const int64_t[]){0, 0});
-    onnx_ints(w, name_of(name[1], node->name, "ends"), 2, (const int64_t[]){INT32_MAX, INT32_MAX});
-    onnx_ints(w, name_of(name[2], node->name, "axes"), 2, (const int64_t[]){2, 3});
-    onnx_ints(w, name_of(name[3], node->name, "steps"), 2, (const int64_t[]){s, s});
+    onnx_input(w, node, 0, false, x);
+    onnx_ints(w, onnx_name(name[0], node->name, "starts"), 2, (const int64_t[]){0, 0});
+    onnx_ints(w, onnx_name(name[1], node->name, "ends"), 2,
+              (const int64_t[]){INT32_MAX, INT32_MAX});
+    onnx_ints(w, onnx_name(name[2], node->name, "axes"), 2, (const int64_t[]){2, 3});
+    onnx_ints(w, onnx_name(name[3], node->name, "steps"), 2, (const int64_t[]){s, s});
     bool is_padded = before + after > 0;
-    name_of(cut, node->name, "pixels");
+    onnx_name(cut, node->name, "pixels");
     NODE(w, "Slice", is_padded ? cut : y->name, x, name[0], name[1], name[2], name[3]);
     if (!is_padded)
         return STATUS_OK;
-    onnx_ints(w, name_of(name[4], node->name, "pads"), 8,
+    onnx_ints(w, onnx_name(name[4], node->name, "pads"), 8,
               (const int64_t[]){0, before, 0, 0, 0, after, 0, 0});
     NODE(w, "Pad", y->name, cut, name[4]);
     return STATUS_OK;
@@ -336,6 +336,9 @@ enum status onnx_node_put(struct onnx_writer *w, const struct export_node *node,
         return join_put(w, node, y);
     case EXPORT_SUBSAMPLE:
         return subsample_put(w, node, y);
+    case EXPORT_HOG:
+        onnx_hog_put(w, node, y);
+        return STATUS_OK;
     default:
         FAIL(STATUS_USAGE, "layer '%s' has no counterpart in ONNX", node->name);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What export_onnx.c and export_onnx_nodes.c share. Nobody else includes it.
+// What export_onnx.c, export_onnx_nodes.c and export_onnx_hog.c share. Nobody else includes it.
 #ifndef SW2_TRAINER_EXPORT_ONNX_PRIVATE_H
 #define SW2_TRAINER_EXPORT_ONNX_PRIVATE_H
 
@@ -34,11 +34,20 @@ void onnx_ints(struct onnx_writer *w, const char *name, int n, const int64_t *x)
 void onnx_attribute_int(struct onnx_writer *w, const char *name, int64_t value);
 void onnx_attribute_float(struct onnx_writer *w, const char *name, double value);
 void onnx_attribute_ints(struct onnx_writer *w, const char *name, int n, const size_t *values);
+void onnx_attribute_text(struct onnx_writer *w, const char *name, const char *value);
 void onnx_node(struct onnx_writer *w, const char *op, const char *output, const char *const *x);
 #define NODE(w, op, output, ...) onnx_node(w, op, output, (const char *const[]){__VA_ARGS__, NULL})
 
 // The nodes and constants of one node of ours; y->name is set.
 enum status onnx_node_put(struct onnx_writer *w, const struct export_node *node,
                           struct onnx_value *y);
+void onnx_hog_put(struct onnx_writer *w, const struct export_node *node,
+                  const struct onnx_value *y);
+// "layer/what", into out and returned.
+const char *onnx_name(char out[ONNX_NAME_MAX], const char *layer, const char *what);
+// The name of node's k-th input as (N, C) or (N, C, H, W), a Flatten or Reshape before if need be;
+// into out and returned.
+const char *onnx_input(struct onnx_writer *w, const struct export_node *node, int k, bool flat,
+                       char out[ONNX_NAME_MAX]);
 
 #endif
