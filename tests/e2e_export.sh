@@ -70,15 +70,16 @@ head:
   - dense: {out: 6}
 train: {batch: 8, grains: 2, epochs: 1, lr: 0.001, ema: 0.9}
 END
-# Rows and columns that fill no cell, and gradients whose channel must be chosen.
+# Gradients whose channel must be chosen; rows and columns that fill no cell, and none such.
 cat >hog.yaml <<'END'
 name: hog
 data: {train: "images.h5:/train", test: "images.h5:/test", transforms: [{normalize: {}}]}
 features:
-  - hog: {cell: 3, bins: 5, eps: 0.2}
-  - hog: {cell: 2, bins: 4, from: input, name: finer}
-  - maxpool: {kernel: 2, stride: [2, 2], name: half}
-  - flatten: {from: hog1, name: f1}
+  - hog: {cell: 3, bins: 5, eps: 0.2, name: coarse}
+  - conv: {out: 4, kernel: 2, from: input}
+  - hog: {cell: 2, bins: 4}
+  - maxpool: {kernel: 2, name: half}
+  - flatten: {from: coarse, name: f1}
   - flatten: {from: half, name: f2}
   - concat: {from: [f1, f2]}
 head:
