@@ -118,8 +118,11 @@ static int subsample_step(struct keras *k, const struct export_node *node, int x
 
 static int hog_step(struct keras *k, const struct export_node *node, int x)
 {
-    return STEP(k, x, "layers.Lambda(lambda t: hog(t, %zu, %zu, %.9g), name=\"%s\")",
-                node->window.kernel_h, node->y.c / 4, node->value, node->ident);
+    return STEP(k, x,
+                "layers.Lambda(lambda t: hog(t, %zu, %zu, %.9g), output_shape=(%zu, %zu, %zu), "
+                "name=\"%s\")",
+                node->window.kernel_h, node->y.c / 4, node->value, node->y.h, node->y.w, node->y.c,
+                node->ident);
 }
 
 static int each_step(struct keras *k, const struct export_node *node, int x)
