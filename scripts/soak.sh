@@ -23,10 +23,18 @@ job=$!
 epoch() { # done so far
     tail -n 1 "$work/run/metrics.csv" 2>/dev/null | cut -d, -f1 | grep -x '[0-9]*' || echo 0
 }
+# Ranks are children of mpirun, or of its helpers.
+descendants() { # PID
+    local child
+    for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
+        echo "$child"
+        descendants "$child"
+    done
+}
 # "pid KiB-of-its-own KiB-resident descriptors threads" of each rank.
 sample() {
     local pid
-    for pid in $(cat /proc/$job/task/*/children 2>/dev/null); do
+    for pid in $(descendants $job); do
         [ "/proc/$pid/exe" -ef "$train" ] || continue
         awk -v pid="$pid" -v fds="$(ls "/proc/$pid/fd" 2>/dev/null | wc -l)" '
             /^RssAnon/ { own = $2 } /^RssShmem/ { own += $2 } /^VmRSS/ { rss = $2 }
@@ -48,6 +56,7 @@ job=
     exit 1
 }
 
+touch "$work/samples"
 # The most of the last quarter of the samples against that of the first. Own memory may move by 512
 # KiB: the system's libraries make buffers when they first need them; and a look may find one file
 # or thread more that comes and goes with each test or checkpoint.
@@ -59,6 +68,7 @@ awk -v epochs="$epochs" '
     }
     { n[$1]++; for (c = 2; c <= 5; c++) at[$1, n[$1], c] = $c + 0 }
     END {
+        if (NR == 0) print "FAILED: no rank was seen"
         name[2] = "own KiB"; name[3] = "resident KiB"; name[4] = "descriptors"; name[5] = "threads"
         for (p in n) {
             ranks++

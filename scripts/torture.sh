@@ -152,21 +152,31 @@ go_on() { # FOLDER
     whole_again brief "$1" both.log "${2:-}"
 }
 
+# Steps of the newest checkpoint in FOLDER; 0: none.
+newest_in() {
+    find "$1/checkpoints" -name 'step-*.h5' -printf '%f\n' 2>/dev/null |
+        sed 's/[^0-9]*0*\([0-9]*\).*/\1/' | sort -n | tail -n 1 | grep . || echo 0
+}
+
 # Killed before a call (tear: in the middle of a write). $resumed: where the last one went on.
 kill_at() { # MATCH EXCEPT CALL
-    local whats=(kill tear) what
+    local whats=(kill tear) what newest
     what=${whats[RANDOM % 2]}
     rm -rf fault
     faulty fault "$1" "$2" "$3" $what 1
     [ $code = 137 ] || { cat run.log; fail "not killed at call $3 on $1: exit code $code"; }
     note "killed: at a system call ($what)"
+    newest=$(newest_in fault)
     go_on fault
-    # A kill damages nothing and takes nothing back: calls come in the same order in each run.
+    # A kill damages nothing and takes nothing back: a file that has its name is whole. Calls of the
+    # writing thread come in the same order in each run; those of the others do not wait for it.
     local from
     from=$(sed -n 's/.*(\([0-9]*\) steps\( done\)*).*/\1/p' must.log | head -n 1)
     ! grep -q 'trying the one before' must.log || { cat must.log; fail "call $3: damage"; }
-    [ "${from:-0}" -ge "$resumed" ] || fail "call $3: resumed from step ${from:-0} after $resumed"
-    resumed=${from:-0}
+    [ "${from:-0}" = "$newest" ] || fail "call $3: resumed from step ${from:-0}, not $newest"
+    [ "$2" != : ] || [ "$newest" -ge "$resumed" ] ||
+        fail "call $3: resumed from step $newest after $resumed"
+    resumed=$newest
 }
 
 # One error, or errors from there on: the run goes on and says it once, or ends with one message.

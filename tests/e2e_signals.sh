@@ -37,17 +37,6 @@ a_rank() {
     echo "${2:-$launched}"
 }
 
-ended() { # CODES
-    local code=0 watch
-    (sleep $longest && kill -9 $launched) >/dev/null 2>&1 &
-    watch=$!
-    wait $launched 2>/dev/null || code=$?
-    kill $watch 2>/dev/null || true
-    case " $1 " in
-        *" $code "*) ;;
-        *) cat "$log" && fail "exit code $code instead of $1" ;;
-    esac
-}
 says() { grep -q -- "$1" "$log" || { cat "$log"; fail "not said: $1"; }; }
 
 must "$train" "${run[@]}" --out whole

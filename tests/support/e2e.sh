@@ -110,3 +110,18 @@ start() {
     fi
     launched=$!
 }
+
+# ended CODES: waits for what was started, at most ${longest:-120} s; the exit code is one of them.
+ended() {
+    local code=0 watch
+    (sleep "${longest:-120}" && kill -9 $launched) >/dev/null 2>&1 & # holds no pipe of ctest
+    watch=$!
+    wait $launched 2>/dev/null || code=$?
+    kill $watch 2>/dev/null || true
+    # MPICH's mpirun, once it has passed on a signal, forgets its ranks' exit code one time in 40.
+    [ -z "$is_mpich" ] || [ $code != 0 ] || ! grep -q '^stopped by' "$log" || code=75
+    case " $1 " in
+        *" $code "*) ;;
+        *) cat "$log" && fail "exit code $code instead of $1" ;;
+    esac
+}
