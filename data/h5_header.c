@@ -206,8 +206,10 @@ static void block_look(struct header *header, const unsigned char *bytes, uint64
         uint64_t type = h5_number(head, is_old ? 2 : 1),
                  size = h5_number(head + (is_old ? 2 : 1), 2);
         at += header->message_bytes;
-        if (size > n - at)
+        if (size > n - at) {
+            refuse(header, "is damaged: its header claims more bytes than it has");
             return;
+        }
         message_look(header, type, head[is_old ? 4 : 3], bytes + at, size);
         at += size;
     }
@@ -227,22 +229,25 @@ static void blocks_look(struct header *header)
 
 // Version 1: version, 1 reserved, messages (2), references (4), bytes of the first block (4), 4
 // reserved. Version 2: signature, version, flags, perhaps times (16) and bounds (4), bytes of the
-// first block (1, 2, 4 or 8).
+// first block (1, 2, 4 or 8). False: there is none, of which HDF5 1.10 reads past the file's end.
 static bool prefix_look(struct header *header, uint64_t at)
 {
+    enum { LEAST = 16 };
     unsigned char prefix[40] = {0};
-    if (!h5_bytes_read(header->file, header->base, at, 16, prefix))
+    uint64_t n = sizeof prefix;
+    while (n >= LEAST && !h5_bytes_read(header->file, header->base, at, n, prefix))
+        n--;
+    if (n < LEAST)
         return false;
     if (prefix[0] == 1) {
         header->message_bytes = 8;
         block_add(header, at + 16, h5_number(prefix + 8, 4));
         return true;
     }
-    if (memcmp(prefix, "OHDR", 4) != 0 ||
-        !h5_bytes_read(header->file, header->base, at, sizeof prefix, prefix))
-        return false;
     unsigned flags = prefix[5], width = 1U << (flags & 3);
     unsigned place = 6U + (flags & 0x20 ? 16U : 0U) + (flags & 0x10 ? 4U : 0U);
+    if (memcmp(prefix, "OHDR", 4) != 0 || place + width > n)
+        return false;
     header->message_bytes = flags & 4 ? 6 : 4;
     block_add(header, at + place + width, h5_number(prefix + place, (int)width));
     return true;
@@ -257,7 +262,9 @@ static const char *header_refuses(struct header header, uint64_t at)
     for (unsigned i = 0; i < n_places; i++)
         header.is_known_sound = header.is_known_sound || (at > 0 && file->sound[i] == at);
     if (!prefix_look(&header, at))
-        return NULL; // HDF5 will say why
+        refuse(&header, "is damaged: its header is not where it should be");
+    if (header.refused)
+        return header.refused;
     blocks_look(&header);
     const uint32_t group = 1U << MESSAGE_LINK_INFO | 1U << MESSAGE_SYMBOL_TABLE;
     const uint32_t set = 1U << MESSAGE_SPACE | 1U << MESSAGE_TYPE | 1U << MESSAGE_LAYOUT;
