@@ -177,7 +177,9 @@ static void message_look(struct header *header, uint64_t type, unsigned flags,
                                             : "shares parts of its header, which is not supported");
         return;
     }
-    if (type == MESSAGE_CONTINUATION && bytes >= 16) {
+    if (type == MESSAGE_CONTINUATION && bytes < 16) {
+        refuse(header, "is damaged: its header claims more bytes than it has");
+    } else if (type == MESSAGE_CONTINUATION) {
         bool is_old = header->message_bytes == 8; // later: a signature before, a checksum behind
         uint64_t at = h5_number(data, 8), n = h5_number(data + 8, 8);
         block_add(header, at + (is_old ? 0 : 4), is_old || n < 8 ? n : n - 8);
