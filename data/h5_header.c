@@ -6,7 +6,7 @@
 // past HDF5, from the file itself; what is not understood here is left to HDF5. Format: "HDF5 File
 // Format Specification", version 3.0, IV.A.1.a and b (header versions 1 and 2), IV.A.2.b (data
 // space), IV.A.2.i (layout), IV.A.2.m (attribute), IV.A.2.q (continuation), IV.A.2.r (symbol
-// table). Heap and groups: h5_heap.c, h5_group.c.
+// table). Heap, groups, chunks: h5_heap.c, h5_group.c, h5_chunk_tree.c.
 #include "data/h5_private.h"
 
 #include <stdlib.h>
@@ -24,6 +24,7 @@ enum {
     MESSAGE_EXTERNAL = 0x7,
     MESSAGE_LAYOUT = 0x8,
     MESSAGE_BOGUS = 0x9,
+    MESSAGE_FILTERS = 0xb,
     MESSAGE_ATTRIBUTE = 0xc,
     MESSAGE_SHARED_TABLE = 0xf,
     MESSAGE_CONTINUATION = 0x10,
@@ -46,6 +47,8 @@ struct header {
     uint32_t seen;        // bit i: a message of type i
     int space_rank;       // -1: none seen
     int layout_rank;      // of chunks, with the element; -1: not chunked
+    uint64_t tree;        // of chunks: its address
+    uint64_t chunk_bytes; // the product of the chunk dimensions, with the element
     bool has_zero;        // a chunk dimension is 0
     bool is_known_sound;  // a group whose names were looked at before
     const char *refused;  // why; NULL: nothing found
@@ -81,8 +84,14 @@ static void layout_look(struct header *header, const unsigned char *data, uint64
     if (class != 2 || data[0] > 3 || bytes < 12)
         return;
     header->layout_rank = rank;
-    for (int i = 0; i < rank && dim + 4 * i + 4 <= data + bytes; i++)
-        header->has_zero = header->has_zero || h5_number(dim + 4 * i, 4) == 0;
+    header->tree = h5_number(dim - 8, 8);
+    header->chunk_bytes = 1;
+    for (int i = 0; i < rank && dim + 4 * i + 4 <= data + bytes; i++) {
+        uint64_t n = h5_number(dim + 4 * i, 4);
+        header->has_zero = header->has_zero || n == 0;
+        if (__builtin_mul_overflow(header->chunk_bytes, n, &header->chunk_bytes))
+            header->chunk_bytes = UINT64_MAX;
+    }
 }
 
 // Elements of a data space message (versions 1 and 2); false: not understood.
@@ -276,7 +285,13 @@ static const char *header_refuses(struct header header, uint64_t at)
         refuse(&header, "is damaged: neither a group nor a data set");
     if (header.layout_rank >= 0 && (header.has_zero || header.layout_rank != header.space_rank + 1))
         refuse(&header, "is damaged: its header claims what cannot be");
-    if (!header.refused && !header.is_known_sound && header.seen & 1U << MESSAGE_SYMBOL_TABLE)
+    bool has_tree = header.layout_rank >= 0 && !(header.seen & 1U << MESSAGE_FILTERS);
+    if (!header.refused && has_tree && !header.is_known_sound &&
+        !h5_chunk_tree_is_sound(file, header.base, header.tree, header.layout_rank,
+                                header.chunk_bytes))
+        refuse(&header, "is damaged: its chunks are not of the size it says");
+    if (!header.refused && !header.is_known_sound &&
+        (has_tree || header.seen & 1U << MESSAGE_SYMBOL_TABLE))
         file->sound[file->n_sound++ % n_places] = at;
     return header.refused;
 }

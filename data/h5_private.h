@@ -73,6 +73,10 @@ bool h5_heap_holds(const struct h5 *file, uint64_t base, uint64_t at, uint64_t o
 // table_k: half of the most children a node of the tree and a symbol table may have (H5Pget_sym_k).
 bool h5_group_is_sound(const struct h5 *file, uint64_t base, uint64_t tree, uint64_t heap,
                        unsigned tree_k, unsigned table_k);
+// Does the tree of a chunked set (version 1; rank: with the element) give every chunk these bytes?
+// For sets without filters (h5_chunk_tree.c).
+bool h5_chunk_tree_is_sound(const struct h5 *file, uint64_t base, uint64_t tree, int rank,
+                            uint64_t chunk_bytes);
 enum status h5_object_open(struct h5 *file, const char *name, hid_t *object);
 bool h5_exists_locked(struct h5 *file, const char *object);
 // Fills file, name, info from an open data set; takes the id over, also on error.
