@@ -28,7 +28,7 @@ static const struct cli_option options[] = {
     ROW("epochs", OPTION_INT, epochs, "0", 0, 1e6, NULL,
         "of training on in each round but the last; 0: a fifth of the recipe's", 0, "N"),
     ROW("last-epochs", OPTION_INT, last_epochs, "0", 0, 1e6, NULL,
-        "of training on in the last round; 0: as many as the recipe's", 0, "N"),
+        "of training on in the last round; 0: twice the recipe's", 0, "N"),
     ROW("lr", OPTION_FLOAT, lr, "0.5", 0, 100, NULL, "learning rate, times the recipe's", 0,
         "FACTOR"),
     ROW("batches", OPTION_INT, batches, "32", 1, 1e6, NULL,

@@ -38,7 +38,7 @@ static int64_t epochs_of(const struct shrink *s, int round)
     const struct shrink_config *config = s->config;
     int64_t whole = s->recipe.train.epochs;
     if (round == config->rounds)
-        return config->last_epochs > 0 ? config->last_epochs : whole;
+        return config->last_epochs > 0 ? config->last_epochs : 2 * whole;
     return config->epochs > 0 ? config->epochs : (whole + 4) / 5;
 }
 

@@ -15,7 +15,7 @@ struct shrink_config {
     double speedup;                  // of the forward pass on one core
     int rounds;                      // each takes the same factor
     int64_t epochs;                  // of a round but the last; 0: a fifth of the recipe's
-    int64_t last_epochs;             // of the last round; 0: as many as the recipe's
+    int64_t last_epochs;             // of the last round; 0: twice the recipe's
     double lr;                       // times the recipe's
     size_t chunk;                    // samples of a forward pass
     size_t batches;                  // of chunk samples, for the importance of channels
