@@ -6,7 +6,7 @@
 // past HDF5, from the file itself; what is not understood here is left to HDF5. Format: "HDF5 File
 // Format Specification", version 3.0, IV.A.1.a and b (header versions 1 and 2), IV.A.2.b (data
 // space), IV.A.2.i (layout), IV.A.2.m (attribute), IV.A.2.q (continuation), IV.A.2.r (symbol
-// table). Heap, groups, chunks: h5_heap.c, h5_group.c, h5_chunk_tree.c.
+// table). Heap, groups, chunks, types: h5_heap.c, h5_group.c, h5_chunk_tree.c, h5_type.c.
 #include "data/h5_private.h"
 
 #include <stdlib.h>
@@ -134,7 +134,8 @@ static void attribute_look(struct header *header, const unsigned char *data, uin
         at[i + 1] = at[i] + (size[i] + unit - 1) / unit * unit;
     }
     uint64_t needed = 0;
-    if (at[3] > bytes || size[1] < 8)
+    if (at[3] > bytes || !memchr(data + at[0], 0, (size_t)size[0]) ||
+        !h5_type_is_sound(data + at[1], size[1]))
         refuse(header, "is damaged: an attribute claims more bytes than it has");
     if (header->refused || !space_elements(data + at[2], size[2], &n))
         return;
@@ -199,6 +200,8 @@ static void message_look(struct header *header, uint64_t type, unsigned flags,
         (bytes < 16 || !h5_group_is_sound(header->file, header->base, h5_number(data, 8),
                                           h5_number(data + 8, 8), header->tree_k, header->table_k)))
         refuse(header, "is damaged: its names are not where it says");
+    if (type == MESSAGE_TYPE && !h5_type_is_sound(data, bytes))
+        refuse(header, "is damaged: its type is not all there");
     if (type == MESSAGE_SPACE && bytes >= 2)
         header->space_rank = data[1];
     if (type == MESSAGE_ATTRIBUTE)

@@ -73,6 +73,8 @@ bool h5_heap_holds(const struct h5 *file, uint64_t base, uint64_t at, uint64_t o
 // table_k: half of the most children a node of the tree and a symbol table may have (H5Pget_sym_k).
 bool h5_group_is_sound(const struct h5 *file, uint64_t base, uint64_t tree, uint64_t heap,
                        unsigned tree_k, unsigned table_k);
+// Is a type's description whole, in these n bytes (h5_type.c)?
+bool h5_type_is_sound(const unsigned char *data, uint64_t n);
 // Does the tree of a chunked set (version 1; rank: with the element) give every chunk these bytes?
 // For sets without filters (h5_chunk_tree.c).
 bool h5_chunk_tree_is_sound(const struct h5 *file, uint64_t base, uint64_t tree, int rank,
