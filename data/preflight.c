@@ -42,6 +42,14 @@ static enum status look_from_arguments(void *arguments)
     return look(&work);
 }
 
+// The C library's memory may be used after a fork although other threads ran; a sanitizer's has
+// locks that the child may find held by a thread it does not have.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_UNSAFE_HEAP true
+#else
+#define HAS_UNSAFE_HEAP false
+#endif
+
 enum status preflight(const char *train, const char *test, const struct data_config *config,
                       bool may_fork)
 {
@@ -52,7 +60,7 @@ enum status preflight(const char *train, const char *test, const struct data_con
     const char *name = train && *train ? train : test ? test : "";
     struct guard guard = {.name = name, .work = look, .context = &work, .seconds = SECONDS};
     work.config.is_probe = true;
-    if (may_fork) {
+    if (may_fork && !HAS_UNSAFE_HEAP) {
         h5_version(); // starts HDF5 once for both processes
         return guard_run(&guard, NULL);
     }
