@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "comm/memory.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,8 @@
 static void *fresh_alloc(size_t bytes)
 {
     void *fresh = NULL;
+    if (bytes >= HUGE_PAGE)
+        mallopt(M_MMAP_THRESHOLD, (int)HUGE_PAGE); // a mapping of its own, gone when it is freed
     if (posix_memalign(&fresh, bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes) != 0)
         return NULL;
     if (bytes >= HUGE_PAGE)

@@ -14,7 +14,7 @@
 
 #include "comm/group.h"
 
-#define WATCHDOG_SECONDS 5.0
+#define WATCHDOG_SECONDS 4.0
 
 // "off" (0) or seconds, at least 0.1. STATUS_USAGE.
 enum status watchdog_parse(const char *text, double *seconds);

@@ -84,7 +84,7 @@ static void line_write(FILE *file, const struct session *s, const char *hosts, s
     pair_put(file, "processor", text);
     fprintf(file, ",\"cores\":%ld", sysconf(_SC_NPROCESSORS_ONLN));
     pair_put(file, "instruction set", isa_name(isa_current()));
-    pair_put(file, "kernels", gemm_versions());
+    pair_put(file, "kernels", gemm_backend_name()); // does not load OpenBLAS to name it
     pair_put(file, "MPI", s->group->size > 1 ? group_mpi_version() : "not started");
     pair_put(file, "HDF5", h5_version());
     pair_put(file, "training data", dataset_fingerprint(s->train_set));

@@ -2,6 +2,7 @@
 #include "trainer/session.h"
 
 #include <stdio.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ enum status session_sizes(struct session *s)
                                       sizeof(struct model *), "models of threads");
     TRY(group_agree(s->group, status == STATUS_OK ? model_open(s, 0, true) : status));
     gemm_start();
+    malloc_trim(0); // what was freed until here will be used again
     s->base_bytes = memory_resident();
     s->base_peak = memory_peak();
     return STATUS_OK;

@@ -91,7 +91,7 @@ static const struct cli_option options[] = {
       "first differ from its digests.jsonl (exit code 5); 0: no"},
      0,
      "STEP"},
-    {{"watchdog", OPTION_STRING, offsetof(struct args, watchdog), "5", 0, 0, NULL,
+    {{"watchdog", OPTION_STRING, offsetof(struct args, watchdog), "4", 0, 0, NULL,
       "a rank that shows no progress for so long, or for 10 steps if that is longer, is named and "
       "the job ends; off: never (under a debugger)"},
      0,
