@@ -69,8 +69,6 @@ length_of() {    # RANKS: into $length
     length=${lasts[$1]}
 }
 
-children_of() { cat /proc/"$1"/task/*/children 2>/dev/null || true; }
-
 # victims KIND PROCESS: of the job that PROCESS (mpirun or the program) is.
 victims() {
     local ranks
@@ -82,32 +80,12 @@ victims() {
     esac
 }
 
-# OpenPMIx 4.2 of mpirun waits for itself for ever when ranks die while they connect to it: no rank
-# is left, and it has said so.
-is_alone() { # PROCESS
-    local child
-    grep -q 'PMIX ERROR: UNREACHABLE in .*ptl_base_connection_hdlr' run.log || return 1
-    for child in $(children_of "$1"); do
-        grep -q '^State:.Z' "/proc/$child/status" 2>/dev/null || return 1
-    done
-}
-
 # ended PROCESS: within two minutes, and thirty times what an unbroken run took.
 ended() {
-    local watch most=$((120 + ${length:-0} * 30 / 1000))
-    rm -f alone
-    (
-        for ((s = 0, alone = 0; s < most && alone < 10; s++)); do
-            sleep 1
-            if is_alone "$1"; then alone=$((alone + 1)); else alone=0; fi
-        done
-        if [ $alone = 10 ]; then touch alone; else touch hung; fi
-        kill -9 "$1"
-    ) >/dev/null 2>&1 &
-    watch=$!
+    guard "$1" $((120 + ${length:-0} * 30 / 1000)) run.log
     code=0
     wait "$1" 2>/dev/null || code=$?
-    kill $watch 2>/dev/null || true
+    kill $guard 2>/dev/null || true
     [ ! -e hung ] || { cat run.log; fail "a run hangs"; }
     [ ! -e alone ] || note "mpirun waited for itself, all ranks were gone (OpenPMIx 4.2)"
 }

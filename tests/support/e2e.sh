@@ -111,13 +111,39 @@ start() {
     launched=$!
 }
 
+children_of() { cat /proc/"$1"/task/*/children 2>/dev/null || true; }
+
+# OpenPMIx 4.2 inside mpirun waits for itself for ever when ranks die while they connect to it; then
+# no rank is left, and it has said so.
+mpirun_is_alone() { # PROCESS LOG
+    local child
+    grep -q 'PMIX ERROR: UNREACHABLE in .*ptl_base_connection_hdlr' "$2" || return 1
+    for child in $(children_of "$1"); do
+        grep -q '^State:.Z' "/proc/$child/status" 2>/dev/null || return 1
+    done
+}
+
+# guard PROCESS SECONDS LOG: kills it after so long (the file "hung" is there then), and an mpirun
+# that has been alone for ten seconds ("alone"). In the background, as $guard.
+guard() {
+    rm -f alone hung
+    (
+        for ((s = 0, alone = 0; s < $2 && alone < 10; s++)); do
+            sleep 1
+            if mpirun_is_alone "$1" "$3"; then alone=$((alone + 1)); else alone=0; fi
+        done
+        if [ $alone = 10 ]; then touch alone; else touch hung; fi
+        kill -9 "$1"
+    ) >/dev/null 2>&1 & # holds no pipe of ctest
+    guard=$!
+}
+
 # ended CODES: waits for what was started, at most ${longest:-120} s; the exit code is one of them.
 ended() {
-    local code=0 watch
-    (sleep "${longest:-120}" && kill -9 $launched) >/dev/null 2>&1 & # holds no pipe of ctest
-    watch=$!
+    local code=0
+    guard $launched "${longest:-120}" "$log"
     wait $launched 2>/dev/null || code=$?
-    kill $watch 2>/dev/null || true
+    kill $guard 2>/dev/null || true
     # MPICH's mpirun, once it has passed on a signal, forgets its ranks' exit code one time in 40.
     [ -z "$is_mpich" ] || [ $code != 0 ] || ! grep -q '^stopped by' "$log" || code=75
     case " $1 " in
