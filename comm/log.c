@@ -21,8 +21,21 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define CLEAR_LINE "\r\033[K"
 
+static void before_fork(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+static void after_fork(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
 void log_open(const char *program, int rank, int size, const char *host)
 {
+    static bool is_known;
+    if (!is_known) // a child may speak, whatever the other threads did at that moment
+        is_known = pthread_atfork(before_fork, after_fork, after_fork) == 0;
     program_name = program;
     own_rank = rank;
     n_ranks = size;
