@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "comm/events.h"
+
 static const char *program_name = "sw2";
 static const char *host_name = "";
 static int own_rank, n_ranks = 1;
@@ -106,6 +108,7 @@ static void write_line(int fd, const char *prefix, const char *format, va_list a
     int length = vsnprintf(small, sizeof small, format, args);
     size_t prefix_n = strlen(prefix), text_n = length > 0 ? (size_t)length : 0;
     char *line = malloc(prefix_n + text_n + 2);
+    events_begin(EVENTS_IDLE, "writes a line", 0); // for as long as a paused terminal likes
     fflush(stdout);
     pthread_mutex_lock(&lock);
     if (is_transient)
@@ -122,6 +125,7 @@ static void write_line(int fd, const char *prefix, const char *format, va_list a
         write_all(fd, "\n", 1);
     }
     pthread_mutex_unlock(&lock);
+    events_end();
     free(line);
     va_end(again);
 }
@@ -176,9 +180,11 @@ void log_transient(const char *text)
     char line[1024];
     int length = snprintf(line, sizeof line, CLEAR_LINE "%s", text);
     size_t n = length < (int)sizeof line ? (size_t)length : sizeof line - 1;
+    events_begin(EVENTS_IDLE, "writes a line", 0);
     pthread_mutex_lock(&lock);
     if (text[0] || is_transient)
         write_all(STDOUT_FILENO, line, n);
     is_transient = text[0] != '\0';
     pthread_mutex_unlock(&lock);
+    events_end();
 }

@@ -221,14 +221,20 @@ static enum status spawn(const struct guard *guard, const char *const *arguments
                          struct result *result)
 {
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
     char *argv[8] = {NULL};
     pid_t pid = -1;
     for (int i = 0; i < 7 && arguments[i]; i++)
         memcpy(&argv[i], &arguments[i], sizeof *argv); // posix_spawn takes them unchanged
     posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
     int code = posix_spawn_file_actions_adddup2(&actions, fd, RESULT_FD);
+    // A group of its own: launchers and terminals signal groups, which is for the parent to obey.
     if (code == 0)
-        code = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+        code = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    if (code == 0)
+        code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     CHECK(code == 0, STATUS_ERROR, "%s: no process to read it: %s", guard->name, strerror(code));
     int state = child_wait(pid, guard->stop);

@@ -145,4 +145,10 @@ wait_steps 4
 kill -9 "$launched"
 wait "$launched" 2>/dev/null || true
 ! grep -q 'error:' $log || { cat $log; fail "a false alarm"; }
+# A terminal that is paused, or a pager: for longer than what is slow may take.
+{
+    "$train" digits -o train.epochs=2000 -o train.log_every=1 --watchdog 0.1 --out paged 2>&1 ||
+        echo "code $?"
+} | { sleep 12 && cat; } >paged.log
+! grep 'error:\|^code' paged.log || fail "an alarm while a pager waits"
 echo "no false alarm"

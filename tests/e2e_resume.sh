@@ -191,7 +191,17 @@ for ranks in 1 3; do
         "${raw[@]}" --out raw
 done
 mv kept.h5 grey.h5
+grep -q 'lr: 0.1$' whole/recipe.yaml || fail "a refused run has changed recipe.yaml"
+[ "$(wc -l <whole/starts.jsonl)" = 1 ] || fail "a refused run is noted as a start"
 metrics_are_same whole term # nobody has touched it
 must at 2 "$train" "${plain[@]}" --out term -o train.lr=0.05 --force
 grep -q 'warning: .*train.lr' must.log || { cat must.log; fail "--force did not warn"; }
+# In the middle of an epoch that has fewer steps now: the next one begins.
+rm whole/checkpoints/step-000000012?.h5 whole/checkpoints/step-0000000119.h5
+for ranks in 1 3; do
+    rm -rf forced && cp -r whole forced
+    must at $ranks "$train" "${plain[@]}" --out forced -o train.batch=512 --force
+    grep -q 'resumed from .*: epoch 9, step 0 (112 steps' must.log ||
+        grep -q 'is complete' must.log || { cat must.log; fail "--force with other steps"; }
+done
 echo "what cannot go on says why"

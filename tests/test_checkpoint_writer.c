@@ -7,9 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -194,6 +197,56 @@ static void test_trouble(void **state)
     expect_ok(fake_load(&run, folder), "load");
 }
 
+// A best.h5 does not stand for a step's file that could not be written.
+static void test_trouble_of_step(void **state)
+{
+    (void)state;
+    char path[512], inside[600];
+    step_path(2, path);
+    snprintf(inside, sizeof inside, "%s/in", path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(mkdir(inside, 0700), 0); // so that nothing can be renamed to it
+    must_take(2, CHECKPOINT_STEP);
+    settle();
+    assert_false(poll_says(200, "no checkpoint at step 2: "));
+    must_take(3, CHECKPOINT_BEST);
+    settle();
+    assert_false(poll_says(201, ""));
+    assert_true(poll_says(260, ""));
+    assert_int_equal(rmdir(inside), 0);
+    assert_int_equal(rmdir(path), 0);
+    must_take(4, CHECKPOINT_STEP);
+    settle();
+    assert_false(poll_says(261, "checkpoints can be written again: that of step 4 stands"));
+}
+
+static void *lock_for_long(void *is_locked)
+{
+    h5_lock();
+    atomic_store((atomic_bool *)is_locked, true);
+    sleep(4);
+    h5_unlock();
+    return NULL;
+}
+
+// The best weights are saved however slow the disk is: they are there only now.
+static void test_best_waits(void **state)
+{
+    (void)state;
+    atomic_bool is_locked = false;
+    pthread_t disk;
+    assert_int_equal(pthread_create(&disk, NULL, lock_for_long, &is_locked), 0);
+    while (!atomic_load(&is_locked))
+        usleep(1000);
+    must_take(1, CHECKPOINT_STEP);
+    must_take(2, CHECKPOINT_BEST);
+    assert_int_equal(pthread_join(disk, NULL), 0);
+    settle();
+    char path[512];
+    snprintf(path, sizeof path, "%s/best.h5", folder);
+    expect_ok(fake_load(&run, path), "load the best");
+}
+
 // A best.h5 that could not be written is not the best: the caller learns it with the next save.
 static void test_best_lost(void **state)
 {
@@ -245,8 +298,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_snapshot),  TEST(test_put_off), TEST(test_trouble),
-        TEST(test_best_lost), TEST(test_final),   TEST(test_end),
+        TEST(test_snapshot),   TEST(test_put_off),   TEST(test_trouble), TEST(test_trouble_of_step),
+        TEST(test_best_waits), TEST(test_best_lost), TEST(test_final),   TEST(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,8 @@ static enum status spawned(void *arguments)
     const char *what = *(char *const *)arguments;
     if (strcmp(what, "crash") == 0)
         raise(SIGBUS);
+    if (strcmp(what, "group") == 0) // what launchers send to the parent's group does not reach it
+        return getpgrp() == getpid() ? STATUS_OK : STATUS_ERROR;
     CHECK(strcmp(what, "fine") == 0, STATUS_USAGE, "asked for '%s'", what);
     return STATUS_OK;
 }
@@ -176,6 +178,7 @@ static void test_spawn(void **state)
         const char *message;
     } cases[] = {
         {"fine", STATUS_OK, NULL},
+        {"group", STATUS_OK, NULL},
         {"nothing", STATUS_USAGE, "asked for 'nothing'"},
         {"crash", STATUS_DATA, "train.h5|crashed (Bus error)|hostile"},
     };

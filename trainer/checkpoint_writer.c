@@ -35,7 +35,8 @@ struct result {
 
 // What was said of saves that failed, so that it is said once.
 struct trouble {
-    uint64_t n; // saves in a row
+    uint64_t n;   // saves in a row
+    bool is_step; // also of a step's file, not of best.h5 alone
     double said_at, retry_at;
     double left_at; // said of old files; 0: never
 };
@@ -169,7 +170,10 @@ static void trouble_tell(struct checkpoint_writer *w, double now)
     const unsigned long long step = r->step, saved = w->saved;
     bool is_step = r->failed & CHECKPOINT_STEP;
     trouble->n++;
-    trouble->retry_at = is_step ? now + RETRY_SECONDS : 0;
+    if (is_step) {
+        trouble->is_step = true;
+        trouble->retry_at = now + RETRY_SECONDS;
+    }
     if (trouble->n > 1 && now - trouble->said_at < REMIND_SECONDS)
         return;
     trouble->said_at = now;
@@ -202,11 +206,15 @@ static void result_tell(struct checkpoint_writer *w, double now)
         trouble_tell(w, now);
         return;
     }
+    if (w->trouble.is_step && !(files & CHECKPOINT_STEP))
+        return; // a best.h5 is not what was missing
     if (w->trouble.n > 0)
-        log_warn("checkpoints can be written again: that of step %llu stands (before it %llu could "
-                 "not be written)",
-                 (unsigned long long)r->step, (unsigned long long)w->trouble.n);
+        log_warn("%s can be written again: that of step %llu stands (before it %llu could not be "
+                 "written)",
+                 files & CHECKPOINT_STEP ? "checkpoints" : "best.h5", (unsigned long long)r->step,
+                 (unsigned long long)w->trouble.n);
     w->trouble.n = 0;
+    w->trouble.is_step = false;
     w->trouble.retry_at = 0;
     if (!r->left[0] || (w->trouble.left_at > 0 && now - w->trouble.left_at < REMIND_SECONDS))
         return;
@@ -261,10 +269,10 @@ static enum status job_status(const struct checkpoint_writer *w)
     return STATUS_OK;
 }
 
-// May rank 0 take a snapshot now?
-static enum checkpoint_taken turn_take(struct checkpoint_writer *w, bool is_final)
+// May rank 0 take a snapshot now? must_wait: yes, however long the job before it takes.
+static enum checkpoint_taken turn_take(struct checkpoint_writer *w, bool must_wait)
 {
-    if (!job_wait(w, is_final ? -1 : WAIT_SECONDS)) {
+    if (!job_wait(w, must_wait ? -1 : WAIT_SECONDS)) {
         if (!w->has_put_off)
             log_warn("a checkpoint is put off: the one before is still being written after %d s",
                      WAIT_SECONDS);
@@ -283,7 +291,8 @@ enum status checkpoint_writer_save(struct checkpoint_writer *w, unsigned files, 
 {
     ASSERT(meta->n_metrics <= CHECKPOINT_METRICS_MAX && files);
     bool is_writer = w->group->rank == 0;
-    *taken = is_writer ? turn_take(w, is_final) : CHECKPOINT_TAKEN;
+    bool must_wait = is_final || files & CHECKPOINT_BEST; // the best weights are there only now
+    *taken = is_writer ? turn_take(w, must_wait) : CHECKPOINT_TAKEN;
     group_broadcast(w->group, taken, sizeof *taken, 0);
     if (*taken != CHECKPOINT_TAKEN)
         return STATUS_OK;

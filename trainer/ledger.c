@@ -235,6 +235,8 @@ void ledger_sums(struct ledger *ledger, const uint64_t *weights)
         memcpy(part + ledger->at.weights, weights, u->n_list * sizeof *weights);
     for (size_t k = 0; k < u->n_segments; k++) {
         const struct segment *segment = &u->segments[k];
+        if (u->list[segment->tensor].param->kind == PARAM_FROZEN)
+            continue; // nothing adds to them; states may have lain in their places
         part[ledger->at.sums + backwards(ledger, segment->tensor)] +=
             digest_span(sum + segment->offset, segment->offset, segment->count, 0);
     }

@@ -194,7 +194,8 @@ static enum status save(struct loop *l, unsigned files)
     if (status != STATUS_OK)
         return error_add(status, "so the run up to step %llu is not saved",
                          (unsigned long long)l->global);
-    l->last_save = group_time();
+    if (files & CHECKPOINT_STEP)
+        l->last_save = group_time();
     l->is_put_off = taken == CHECKPOINT_PUT_OFF;
     if (files & CHECKPOINT_BEST && l->is_put_off)
         l->best = l->best_before; // which best.h5 still holds
@@ -373,13 +374,14 @@ static enum status resume(struct loop *l)
     if (status == STATUS_OK)
         status = checkpoint_load(file, s->update, s->list, s->n_list, s->params, s->n);
     if (status == STATUS_OK) {
-        l->epoch = meta->next_epoch;
-        l->step = meta->next_step;
+        bool is_over = meta->next_step > s->order.steps; // other data or batch, by force
+        l->epoch = meta->next_epoch + is_over;
+        l->step = is_over ? 0 : meta->next_step;
         l->global = l->saved_at = meta->global_step;
         l->best = (struct best){meta->has_best, meta->best, meta->best_epoch};
         l->one.skipped = meta->skipped;
         l->one.skipped_in_row = meta->skipped_in_row;
-        if (meta->n_metrics == (size_t)l->n_metrics + 1) {
+        if (meta->n_metrics == (size_t)l->n_metrics + 1 && !is_over) {
             l->samples = meta->metrics[0];
             memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);
             l->is_open = l->step == s->order.steps || l->global >= s->steps;
@@ -434,6 +436,8 @@ static enum status loop_start(struct loop *l)
     TRY(checkpoint_writer_init(&l->writer, s->group, folder, (size_t)s->recipe->train.keep,
                                s->update, s->list, s->n_list));
     TRY(resume(l));
+    if (l->config->begin)
+        TRY(l->config->begin(l->config->context));
     audit_start(l->one.audit, l->global);
     const struct loss_ops *ops = model_loss(s->model)->ops;
     struct progress_config shown = {

@@ -15,6 +15,9 @@ struct loop_config {
     enum resume_mode resume;
     const char *resume_file; // RESUME_FILE
     struct audit_config audit;
+    // Collective: the run is not refused, its first step comes next. NULL: nothing.
+    enum status (*begin)(void *context);
+    void *context;
     uint64_t histograms; // epochs between those of weights and gradients; 0: none
     bool force;          // resume though recipe, data or instruction set differ
 };

@@ -134,6 +134,9 @@ enum status session_sizes(struct session *s)
                                       sizeof(struct model *), "models of threads");
     TRY(group_agree(s->group, status == STATUS_OK ? model_open(s, 0, true) : status));
     gemm_start();
+    snprintf(s->kernels, sizeof s->kernels, "%s%s, %s", isa_name(isa_current()),
+             s->recipe->train.precision == TRAIN_PRECISION_BF16 ? "_bf16" : "",
+             gemm_backend_name());
     malloc_trim(0); // what was freed until here will be used again
     s->base_bytes = memory_resident();
     s->base_peak = memory_peak();
@@ -209,11 +212,7 @@ enum status session_profile(struct session *s)
 
 const char *session_kernels(const struct session *s)
 {
-    static char text[192];
-    snprintf(text, sizeof text, "%s%s, %s", isa_name(isa_current()),
-             s->recipe->train.precision == TRAIN_PRECISION_BF16 ? "_bf16" : "",
-             gemm_backend_name());
-    return text;
+    return s->kernels;
 }
 
 void session_describe(const struct session *s, struct checkpoint_meta *meta)

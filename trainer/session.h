@@ -39,6 +39,7 @@ struct session {
     double audit;                // share of the grains that is audited, for the plan of memory
     struct evaluator *evaluator; // NULL without a test set
     struct profile *profile;     // NULL: off
+    char kernels[192];           // text of session_kernels()
 };
 
 // Collective, in stages so that each can fail alike on all ranks. data: opens and checks both data
@@ -57,7 +58,8 @@ enum status session_evaluate(struct session *session, bool is_averaged, double *
 // Collective: shows the test metric with averaged views, where the recipe has train.tta.
 enum status session_show_averaged(struct session *session);
 
-// What changes bits beside the recipe and the data: instruction set and inner kernel. Static text.
+// What changes bits beside the recipe and the data: instruction set and inner kernel. Text of the
+// session, known after session_sizes; never changes, so that any thread may read it.
 const char *session_kernels(const struct session *session);
 // What a checkpoint says of recipe, data and kernels. Texts are borrowed from the session.
 struct checkpoint_meta;

@@ -153,6 +153,23 @@ static enum status overrides_make(const struct args *args, struct option_strings
     return STATUS_OK;
 }
 
+struct beginning {
+    const struct run_folder *folder;
+    struct session *session;
+    const struct args *args;
+    bool is_anew;
+};
+
+// A run that is refused (another recipe than its checkpoints') leaves what its folder says of it.
+static enum status run_begin(void *context)
+{
+    const struct beginning *b = context;
+    struct session *s = b->session;
+    TRY(run_folder_recipe(b->folder, s->group, s->recipe->resolved));
+    run_start_write(b->folder, s, b->is_anew, b->args->argc, b->args->argv);
+    return STATUS_OK;
+}
+
 static enum status train(struct session *session, const struct args *args)
 {
     TRY(session_training(session));
@@ -162,12 +179,12 @@ static enum status train(struct session *session, const struct args *args)
     CHECK(args->replay == 0 || args->out, STATUS_USAGE,
           "--replay %lld: --out names no run to replay", (long long)args->replay);
     struct run_folder folder;
-    TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name, is_never));
+    TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name,
+                        is_never && args->replay == 0));
     if (args->replay > 0)
         return group_agree(session->group, replay_run(session, &folder, (uint64_t)args->replay));
-    TRY(run_folder_recipe(&folder, session->group, session->recipe->resolved));
     watchdog_folder(folder.path);
-    run_start_write(&folder, session, is_never, args->argc, args->argv);
+    struct beginning beginning = {&folder, session, args, is_never};
     log_line("run    %s", folder.path);
     struct loop_config config = {
         .folder = &folder,
@@ -175,6 +192,8 @@ static enum status train(struct session *session, const struct args *args)
                   : is_never ? RESUME_NEVER
                              : RESUME_FILE,
         .resume_file = args->resume,
+        .begin = run_begin,
+        .context = &beginning,
         .histograms = (uint64_t)args->histograms,
         .audit = {.rate = args->audit,
                   .verify_every = (uint64_t)args->verify,
