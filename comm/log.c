@@ -21,6 +21,8 @@ static enum log_level current_level = LOG_NORMAL;
 static bool is_transient; // a progress line stands on the terminal
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+static int output_error; // errno of the first write to standard output that failed
+
 #define CLEAR_LINE "\r\033[K"
 
 static void before_fork(void)
@@ -33,11 +35,21 @@ static void after_fork(void)
     pthread_mutex_unlock(&lock);
 }
 
+// Where 0, 1 or 2 are closed, files opened later would get their numbers, and our lines.
+static void standard_files_hold(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+            return;
+}
+
 void log_open(const char *program, int rank, int size, const char *host)
 {
     static bool is_known;
-    if (!is_known) // a child may speak, whatever the other threads did at that moment
+    if (!is_known) { // a child may speak, whatever the other threads did at that moment
         is_known = pthread_atfork(before_fork, after_fork, after_fork) == 0;
+        standard_files_hold();
+    }
     program_name = program;
     own_rank = rank;
     n_ranks = size;
@@ -92,8 +104,11 @@ static void write_all(int fd, const char *text, size_t n)
         ssize_t done = write(fd, text, n);
         if (done < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
-        if (done <= 0)
+        if (done <= 0) {
+            if (fd == STDOUT_FILENO && !output_error)
+                output_error = errno;
             return; // nobody listens: there is nowhere to say so
+        }
         text += done;
         n -= (size_t)done;
     }
@@ -187,4 +202,14 @@ void log_transient(const char *text)
     is_transient = text[0] != '\0';
     pthread_mutex_unlock(&lock);
     events_end();
+}
+
+enum status log_output_check(void)
+{
+    if (fflush(stdout) != 0 && !output_error)
+        output_error = errno;
+    bool is_lost = own_rank == 0 && (output_error || ferror(stdout)) && output_error != EPIPE;
+    CHECK(!is_lost, STATUS_ERROR, "cannot write to standard output: %s",
+          output_error ? strerror(output_error) : "its end is lost");
+    return STATUS_OK;
 }

@@ -23,6 +23,9 @@ bool log_has_colour(void);  // the same, and NO_COLOR is not set
 
 // A line on rank 0's stdout (a newline is added). Silent on other ranks, and at LOG_QUIET.
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// STATUS_ERROR: something that rank 0 said on stdout was lost (a full disk, closed), but for a pipe
+// whose reader has seen enough. For programs whose result it is.
+enum status log_output_check(void);
 // "sw2-train: warning: ..." on rank 0's stderr.
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // "sw2-train: error: ..." on stderr of the rank that calls; with more than one rank and

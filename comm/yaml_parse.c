@@ -262,6 +262,10 @@ enum status yaml_parse_into(struct yaml *yaml, const char *name, bool has_lines,
     struct build build = {.yaml = yaml, .name = name, .has_lines = has_lines};
     CHECK(yaml_parser_initialize(&build.parser), STATUS_ERROR, "%s: out of memory", name);
     yaml_parser_set_encoding(&build.parser, YAML_UTF8_ENCODING);
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { // the mark that some editors write first
+        text += 3;
+        n -= 3;
+    }
     yaml_parser_set_input_string(&build.parser, (const unsigned char *)text, n);
     enum status status = read_stream(&build, out);
     yaml_parser_delete(&build.parser);

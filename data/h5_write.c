@@ -14,6 +14,7 @@
 
 #include "comm/events.h"
 #include "comm/memory.h"
+#include "comm/outputs.h"
 
 static enum status create_locked(struct h5 *file)
 {
@@ -24,9 +25,8 @@ static enum status create_locked(struct h5 *file)
         file->id = H5Fcreate(file->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     const char *why = file->id < 0 ? h5_reason() : "";
     H5Pclose(access);
-    CHECK(!file->failed, STATUS_ERROR, "cannot create %s: %s", file->temporary,
-          strerror(file->failed));
-    CHECK(file->id >= 0, STATUS_ERROR, "cannot create %s: %s", file->temporary, why);
+    CHECK(!file->failed, STATUS_ERROR, "cannot create %s: %s", file->path, strerror(file->failed));
+    CHECK(file->id >= 0, STATUS_ERROR, "cannot create %s: %s", file->path, why);
     return STATUS_OK;
 }
 
@@ -36,14 +36,17 @@ enum status h5_create(struct h5 **out, const char *path)
     *out = NULL;
     TRY(memory_alloc(&file, 1, sizeof *file, "file"));
     file->id = file->fd = -1;
-    file->path = strdup(path);
-    size_t room = strlen(path) + 32;
-    file->temporary = malloc(room);
-    enum status status = STATUS_OK;
-    if (!file->path || !file->temporary) {
+    bool is_special;
+    enum status status = outputs_find(path, &file->path, &is_special);
+    size_t room = status == STATUS_OK ? strlen(file->path) + 32 : 0;
+    file->temporary = room && !is_special ? malloc(room) : NULL;
+    if (status == STATUS_OK && is_special) {
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__,
+                           "cannot write %s: it is there and no regular file", path);
+    } else if (status == STATUS_OK && !file->temporary) {
         status = error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory");
-    } else {
-        snprintf(file->temporary, room, "%s.tmp.%ld", path, (long)getpid());
+    } else if (status == STATUS_OK) {
+        snprintf(file->temporary, room, "%s.tmp.%ld", file->path, (long)getpid());
         h5_lock();
         status = create_locked(file);
         h5_unlock();

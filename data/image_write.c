@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "comm/outputs.h"
+
 #include "comm/memory.h"
 #include "data/image.h"
 
@@ -52,16 +54,25 @@ enum status image_write_png(const char *path, const struct image *image)
 {
     uint8_t *bytes;
     size_t n;
-    char *fresh;
-    TRY(image_png_encode(image, &bytes, &n));
-    if (asprintf(&fresh, "%s.tmp.%ld", path, (long)getpid()) < 0)
+    char *real, *fresh = NULL;
+    bool is_special;
+    TRY(outputs_find(path, &real, &is_special));
+    enum status status = image_png_encode(image, &bytes, &n);
+    if (status != STATUS_OK) {
+        free(real);
+        return status;
+    }
+    if (asprintf(&fresh, "%s.tmp.%ld", real, (long)getpid()) < 0)
         fresh = NULL;
-    enum status status = STATUS_ERROR;
-    if (fresh)
-        status = bytes_write(path, fresh, bytes, n);
+    if (is_special)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__,
+                           "cannot write '%s': it is there and no regular file", path);
+    else if (!fresh)
+        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory: name of '%s'", path);
     else
-        error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory: name of '%s'", path);
+        status = bytes_write(real, fresh, bytes, n);
     free(fresh);
     free(bytes);
+    free(real);
     return status;
 }

@@ -26,33 +26,33 @@ struct model {
     size_t n_params, floats, n_trained;
 };
 
-static enum status loss_fail(const struct yaml *yaml, const struct yaml_node *node)
+static enum status loss_fail(const struct yaml *yaml, int line, const char *name)
 {
     size_t n;
     const char *const *known = loss_names(&n);
-    const char *nearest = names_nearest(node->key ? node->key : node->text, known, n);
-    FAIL(STATUS_USAGE, "%s:%d: unknown loss '%s'%s%s%s", yaml->name, node->line,
-         node->key ? node->key : node->text, nearest ? ", did you mean '" : "",
-         nearest ? nearest : "", nearest ? "'?" : "");
+    const char *nearest = names_nearest(name, known, n);
+    FAIL(STATUS_USAGE, "%s:%d: unknown loss '%s'%s%s%s", yaml->name, line, name,
+         nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
 static enum status loss_init(struct model *model, const struct model_config *config)
 {
     const struct yaml_node *node = config->loss, *args = NULL;
     struct loss *loss = &model->loss;
-    loss->ops = loss_ops_find("softmax");
+    const char *name = "softmax";
     if (node && node->kind == YAML_SCALAR) {
-        loss->ops = loss_ops_find(node->text);
+        name = node->text;
     } else if (node) {
         CHECK(node->kind == YAML_MAP && node->n == 1, STATUS_USAGE,
               "%s:%d: loss takes one loss, as {softmax: {label_smoothing: 0.1}}",
               config->yaml->name, node->line);
         node = node->first;
-        loss->ops = loss_ops_find(node->key);
+        name = node->key;
         args = node->kind == YAML_SCALAR && !node->text[0] ? NULL : node;
     }
+    loss->ops = loss_ops_find(name);
     if (!loss->ops)
-        return loss_fail(config->yaml, node);
+        return loss_fail(config->yaml, node->line, name);
     loss->line = node ? node->line : 0;
     loss->target = config->target;
     loss->grain = config->grain;

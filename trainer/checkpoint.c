@@ -143,8 +143,16 @@ static enum status path_open(struct checkpoint *c, const char *path)
     int result = stat(path, &stat_of);
     size_t length = strlen(path);
     bool is_file = length > 3 && strcmp(path + length - 3, ".h5") == 0;
-    if ((result == 0 && S_ISDIR(stat_of.st_mode)) || (result != 0 && errno == ENOENT && !is_file))
-        return folder_open(c, path);
+    bool is_folder = result == 0 && S_ISDIR(stat_of.st_mode);
+    if (is_folder || (result != 0 && errno == ENOENT && !is_file)) {
+        TRY(folder_open(c, path));
+        char *inside = NULL; // a run's folder
+        if (c->path || !is_folder || asprintf(&inside, "%s/checkpoints", path) < 0)
+            return STATUS_OK;
+        enum status status = folder_open(c, inside);
+        free(inside);
+        return status;
+    }
     c->path = strdup(path);
     CHECK(c->path, STATUS_ERROR, "out of memory: name of checkpoint %s", path);
     return file_verify(c);

@@ -65,8 +65,12 @@ static enum status unknown_option(const struct cli *cli, const char *argument)
 {
     char text[128];
     snprintf(text, sizeof text, "%.100s", argument);
-    text[strcspn(text, "=")] = '\0';
+    size_t n = strcspn(text, "=");
+    bool has_value = text[n] == '=';
+    text[n] = '\0';
     const char *name = text + strspn(text, "-");
+    CHECK(!has_value || strcmp(name, "version") != 0, STATUS_USAGE, "'%s' takes no value, not '%s'",
+          text, argument + n + 1);
     const char **names;
     TRY(memory_alloc(&names, cli->n_options + 2, sizeof *names, "names of options"));
     for (size_t i = 0; i < cli->n_options; i++)
@@ -329,6 +333,8 @@ int cli_main(const struct cli *cli, int argc, char **argv, void *args, cli_run *
         status = group_agree(group, cli_parse(&parsed, cli, argc, argv, args));
     if (status == STATUS_OK && !parsed->is_done)
         status = run(group, args, &parsed->arguments);
+    if (status == STATUS_OK)
+        status = group_agree(group, log_output_check());
     cli_free(parsed);
     return group_finish(group, status);
 }

@@ -13,11 +13,24 @@
 #include "trainer/data_progress.h"
 #include "trainer/text_file.h"
 
+struct told {
+    enum status (*work)(void *);
+    void *context;
+};
+
+static enum status work_and_tell(void *context)
+{
+    const struct told *told = context;
+    TRY(told->work(told->context));
+    return log_output_check(); // the child has said it
+}
+
 // Files may come from anywhere: they are looked at in a child process (guard.h).
 static enum status guarded(const char *path, enum status (*work)(void *), void *context)
 {
+    struct told told = {work, context};
     struct guard guard = {
-        .name = path, .work = work, .context = context, .stop = &data_interrupted};
+        .name = path, .work = work_and_tell, .context = &told, .stop = &data_interrupted};
     fflush(stdout); // or the child would write it again
     return guard_run(&guard, NULL);
 }

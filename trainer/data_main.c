@@ -30,6 +30,8 @@ int main(int argc, char **argv)
     log_open("sw2-data", 0, 1, "");
     data_catch_signals();
     enum status status = run(argc, argv);
+    if (status == STATUS_OK)
+        status = log_output_check();
     if (status != STATUS_OK)
         log_error(false, error_text());
     return (int)status;

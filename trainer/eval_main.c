@@ -8,6 +8,7 @@
 #include "comm/log.h"
 #include "comm/watchdog.h"
 #include "comm/memory.h"
+#include "comm/outputs.h"
 #include "data/h5.h"
 #include "data/preflight.h"
 #include "models/kernels/gemm.h"
@@ -146,6 +147,7 @@ static enum status report_make(struct evaluation *e)
 
 static enum status evaluate(struct evaluation *e, const struct option_strings *arguments)
 {
+    TRY(group_agree(e->group, outputs_check(e->args->json, arguments->v, arguments->n)));
     TRY(checkpoint_open(&e->checkpoint, e->group, arguments->v[0]));
     CHECK(e->checkpoint, STATUS_DATA, "no checkpoint in '%s'", arguments->v[0]);
     const struct checkpoint_meta *meta = checkpoint_meta(e->checkpoint);
@@ -171,6 +173,8 @@ int main(int argc, char **argv)
         status = watchdog_start(e.group, WATCHDOG_SECONDS);
     if (status == STATUS_OK && !parsed->is_done)
         status = group_agree(e.group, evaluate(&e, &parsed->arguments));
+    if (status == STATUS_OK)
+        status = group_agree(e.group, log_output_check());
     evaluator_free(e.evaluator);
     eval_report_free(&e.report);
     model_free(e.model);

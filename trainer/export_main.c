@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "comm/log.h"
+#include "comm/outputs.h"
 #include "trainer/cli.h"
 #include "trainer/export.h"
 #include "trainer/text_file.h"
@@ -169,6 +170,7 @@ static enum status export(struct group *group, const void *given,
     int format;
     struct trained trained = {0};
     struct trained_config from = {.path = arguments->v[0], .weights = args->weights, .chunk = 1};
+    TRY(group_agree(group, outputs_check(arguments->v[1], arguments->v, 1)));
     TRY(group_agree(group, format_find(args, arguments->v[1], &format)));
     enum status status = trained_open(&trained, group, &from);
     if (status == STATUS_OK) status = group_agree(

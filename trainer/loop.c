@@ -377,7 +377,7 @@ static enum status resume(struct loop *l)
         bool is_over = meta->next_step > s->order.steps; // other data or batch, by force
         l->epoch = meta->next_epoch + is_over;
         l->step = is_over ? 0 : meta->next_step;
-        l->global = l->saved_at = meta->global_step;
+        l->global = meta->global_step;
         l->best = (struct best){meta->has_best, meta->best, meta->best_epoch};
         l->one.skipped = meta->skipped;
         l->one.skipped_in_row = meta->skipped_in_row;
@@ -386,13 +386,17 @@ static enum status resume(struct loop *l)
             memcpy(l->sums, meta->metrics + 1, (size_t)l->n_metrics * sizeof *l->sums);
             l->is_open = l->step == s->order.steps || l->global >= s->steps;
         }
-        if (l->is_open)
-            l->saved_at = 0; // not as it will be
+        l->saved_at = l->is_open ? 0 : l->global; // open: not as it will be
         log_line("resumed from %s: epoch %llu, step %llu (%llu steps done)", checkpoint_path(file),
                  (unsigned long long)l->epoch + 1, (unsigned long long)l->step,
                  (unsigned long long)l->global);
     }
+    bool is_own = strncmp(checkpoint_path(file), config->folder->checkpoints,
+                          strlen(config->folder->checkpoints)) == 0;
     checkpoint_close(file);
+    CHECK(status != STATUS_OK || is_own || l->global < s->steps || l->is_open, STATUS_USAGE,
+          "--resume %s: its run is complete (%llu steps); to train on: train.init_from", path,
+          (unsigned long long)l->global);
     return status;
 }
 

@@ -2,6 +2,7 @@
 // sw2-predict: a checkpoint on pictures and rows without labels.
 #include <stdlib.h>
 
+#include "comm/outputs.h"
 #include "trainer/cli.h"
 #include "trainer/predict.h"
 
@@ -60,6 +61,7 @@ static enum status predict(struct group *group, const void *given,
                                     .format = (enum predict_format)args->format,
                                     .keeps_going = args->keeps_going,
                                     .out = args->out};
+    TRY(group_agree(group, outputs_check(args->out, arguments->v, arguments->n)));
     struct option_strings paths = {arguments->n - 1, arguments->v + 1};
     enum status status = trained_open(&trained, group, &from);
     if (status == STATUS_OK)

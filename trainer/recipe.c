@@ -49,11 +49,15 @@ static enum status recipe_find(const char *which, char path[4096])
                                      {SW2_SOURCEDIR, "/models/recipes/", ".yaml"}};
     size_t n = strchr(which, '/') ? 1 : sizeof places / sizeof *places;
     for (size_t i = 0; i < n; i++) {
-        int length = snprintf(path, 4096, "%s%s%s%s", places[i][0], places[i][1], which,
-                              places[i][2]);
+        int length =
+            snprintf(path, 4096, "%s%s%s%s", places[i][0], places[i][1], which, places[i][2]);
         if (length > 0 && length < 4096 && file_is_there(path))
             return STATUS_OK;
     }
+    struct stat there;
+    CHECK(stat(which, &there) != 0, STATUS_USAGE, "recipe '%s' is %s, expected a file", which,
+          S_ISDIR(there.st_mode) ? "a folder" : "no regular file");
+    CHECK(n > 1, STATUS_USAGE, "recipe '%s' not found: there is no such file", which);
     FAIL(STATUS_USAGE,
          "recipe '%s' not found: neither a file nor the name of an installed recipe "
          "(looked for %s.yaml in %s/recipes)",
@@ -85,6 +89,10 @@ static enum status sections_read(struct recipe *recipe)
     TRY(options_read(yaml, yaml->root, section_options, N_SECTIONS, "the recipe", &sections));
     CHECK(sections.name[0] && !strchr(sections.name, '/') && sections.name[0] != '.', STATUS_USAGE,
           "%s: name '%s' must do as a folder's name", yaml->name, sections.name);
+    for (const char *c = sections.name; *c; c++)
+        CHECK((unsigned char)*c >= ' ', STATUS_USAGE,
+              "%s: name has a control character (0x%02x): it must do as a folder's name",
+              yaml->name, (unsigned char)*c);
     recipe->name = sections.name;
     recipe->features = sections.features;
     recipe->head = sections.head;

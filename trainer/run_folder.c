@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "comm/log.h"
+#include "trainer/signals.h"
 
 // Makes the folder and those it lies in.
 static enum status folder_make(const char *path)
@@ -91,8 +92,11 @@ static enum status lock_take(struct run_folder *folder)
         CHECK(i < RUN_LOCK_SECONDS * 10, STATUS_ERROR,
               "another run is writing to '%s': wait for its end, or name another folder with --out",
               folder->path);
+        CHECK(!signals_pending(), STATUS_STOPPED,
+              "stopped by %s while another run was writing to '%s'",
+              signals_describe(signals_pending()), folder->path);
         if (i == 5)
-            log_line("waiting for another run in %s to end", folder->path);
+            log_warn("waiting for another run in %s to end", folder->path);
         nanosleep(&pause, NULL);
     }
     return STATUS_OK;

@@ -98,6 +98,9 @@ enum status session_data(struct session *s, struct group *group, struct recipe *
     s->grains = tree_run_of((int)train->grains, group->size, group->rank);
     TRY(group_agree(group, data_preflight(s)));
     TRY(group_agree(group, data_open(s)));
+    if (s->test_set &&
+        strcmp(dataset_fingerprint(s->test_set), dataset_fingerprint(s->train_set)) == 0)
+        log_warn("data.test is the training data: its results say nothing of new samples");
     s->steps = train_config_steps(train, s->order.steps);
     return group_agree(group, schedule_init(&s->schedule, train, s->order.steps));
 }

@@ -11,7 +11,8 @@
 struct text_file {
     FILE *file;
     const char *path; // borrowed; "-": standard output
-    char *fresh;      // temporary name
+    char *real;       // where path leads; NULL: standard output
+    char *fresh;      // temporary name; NULL: a device or pipe, written in place
 };
 
 // STATUS_ERROR naming the path.
@@ -20,7 +21,8 @@ enum status text_file_open(struct text_file *out, const char *path);
 enum status text_file_commit(struct text_file *out);
 void text_file_discard(struct text_file *out); // not committed: removed; else nothing to do
 
-void json_text(FILE *file, const char *text); // quoted and escaped
+// Quoted and escaped; bytes that are no UTF-8 become U+0080 to U+00FF.
+void json_text(FILE *file, const char *text);
 void json_number(FILE *file, double value);   // null where it is not finite
 void csv_text(FILE *file, const char *text);  // quoted where RFC 4180 asks for it
 

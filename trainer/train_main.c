@@ -264,6 +264,8 @@ int main(int argc, char **argv)
         if (status == STATUS_OK)
             status = run(group, &args, parsed->arguments.n > 0 ? parsed->arguments.v[0] : NULL);
     }
+    if (status == STATUS_OK && (parsed->is_done || args.plan)) // else it is what trains that counts
+        status = group_agree(group, log_output_check());
     cli_free(parsed);
     return group_finish(group, status);
 }

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include "comm/outputs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum status outputs_find(const char *asked, char **path, bool *is_special)
+{
+    struct stat there;
+    bool is_there = stat(asked, &there) == 0;
+    *is_special = is_there && !S_ISREG(there.st_mode);
+    *path = is_there && !*is_special ? realpath(asked, NULL) : strdup(asked);
+    CHECK(*path, STATUS_ERROR, "out of memory: name of '%s'", asked);
+    return STATUS_OK;
+}
+
+// The file of "FILE" or "FILE:/OBJECT".
+static bool input_stat(const char *input, struct stat *out)
+{
+    if (stat(input, out) == 0)
+        return true;
+    const char *object = strrchr(input, ':');
+    char *file = object ? strndup(input, (size_t)(object - input)) : NULL;
+    bool is_there = file && stat(file, out) == 0;
+    free(file);
+    return is_there;
+}
+
+enum status outputs_check(const char *output, const char *const *inputs, size_t n)
+{
+    struct stat out, in;
+    if (!output || strcmp(output, "-") == 0 || stat(output, &out) != 0 || !S_ISREG(out.st_mode))
+        return STATUS_OK;
+    for (size_t i = 0; i < n; i++)
+        CHECK(!inputs[i] || !input_stat(inputs[i], &in) || in.st_dev != out.st_dev ||
+                  in.st_ino != out.st_ino,
+              STATUS_USAGE,
+              "'%s' is read from ('%s') and would be lost: name another file to write", output,
+              inputs[i]);
+    return STATUS_OK;
+}
