@@ -7,10 +7,11 @@
 
 enum status outputs_find(const char *asked, char **path, bool *is_special)
 {
-    struct stat there;
-    bool is_there = stat(asked, &there) == 0;
+    struct stat there, name;
+    bool is_there = stat(asked, &there) == 0 && lstat(asked, &name) == 0;
     *is_special = is_there && !S_ISREG(there.st_mode);
-    *path = is_there && !*is_special ? realpath(asked, NULL) : strdup(asked);
+    bool is_link = is_there && !*is_special && S_ISLNK(name.st_mode);
+    *path = is_link ? realpath(asked, NULL) : strdup(asked);
     CHECK(*path, STATUS_ERROR, "out of memory: name of '%s'", asked);
     return STATUS_OK;
 }
