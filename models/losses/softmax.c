@@ -44,9 +44,6 @@ static enum status softmax_plan(struct loss *loss)
               "the network gives %zu logits, the data set has %zu target numbers a sample", k,
               target->count);
     }
-    CHECK(k > 1, STATUS_USAGE,
-          "softmax of one logit is always 1: give the last layer an output a "
-          "class, 2 or more");
     CHECK(
         args->label_smoothing < 1, STATUS_USAGE,
         "softmax: label_smoothing is %g, expected less than 1: nothing of the labels would be left",
