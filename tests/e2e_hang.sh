@@ -147,8 +147,8 @@ wait "$launched" 2>/dev/null || true
 ! grep -q 'error:' $log || { cat $log; fail "a false alarm"; }
 # A terminal that is paused, or a pager: for longer than what is slow may take.
 {
-    "$train" digits -o train.epochs=100 -o train.log_every=1 --watchdog 0.1 --out paged 2>&1 ||
+    "$train" digits -o train.epochs=100 -o train.log_every=1 --watchdog 0.25 --out paged 2>&1 ||
         echo "code $?"
-} | { sleep 12 && cat; } >paged.log
+} | { sleep 19 && cat; } >paged.log
 ! grep 'error:\|^code' paged.log || fail "an alarm while a pager waits"
 echo "no false alarm"
