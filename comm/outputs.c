@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "comm/outputs.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum status outputs_find(const char *asked, char **path, bool *is_special)
+enum status outputs_find(const char *asked, pid_t pid, char **path, char **fresh)
 {
     struct stat there, name;
     bool is_there = stat(asked, &there) == 0 && lstat(asked, &name) == 0;
-    *is_special = is_there && !S_ISREG(there.st_mode);
-    bool is_link = is_there && !*is_special && S_ISLNK(name.st_mode);
+    bool is_special = is_there && !S_ISREG(there.st_mode);
+    bool is_link = is_there && !is_special && S_ISLNK(name.st_mode);
+    *fresh = NULL;
     *path = is_link ? realpath(asked, NULL) : strdup(asked);
-    CHECK(*path, STATUS_ERROR, "out of memory: name of '%s'", asked);
+    bool is_made = *path && (is_special || asprintf(fresh, "%s.tmp.%ld", *path, (long)pid) >= 0);
+    if (!is_made) {
+        free(*path);
+        *path = *fresh = NULL;
+    }
+    CHECK(is_made, STATUS_ERROR, "out of memory: name of '%s'", asked);
     return STATUS_OK;
 }
 

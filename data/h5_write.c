@@ -36,17 +36,11 @@ enum status h5_create(struct h5 **out, const char *path)
     *out = NULL;
     TRY(memory_alloc(&file, 1, sizeof *file, "file"));
     file->id = file->fd = -1;
-    bool is_special;
-    enum status status = outputs_find(path, &file->path, &is_special);
-    size_t room = status == STATUS_OK ? strlen(file->path) + 32 : 0;
-    file->temporary = room && !is_special ? malloc(room) : NULL;
-    if (status == STATUS_OK && is_special) {
+    enum status status = outputs_find(path, getpid(), &file->path, &file->temporary);
+    if (status == STATUS_OK && !file->temporary) {
         status = error_set(STATUS_ERROR, __FILE__, __LINE__,
                            "cannot write %s: it is there and no regular file", path);
-    } else if (status == STATUS_OK && !file->temporary) {
-        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory");
     } else if (status == STATUS_OK) {
-        snprintf(file->temporary, room, "%s.tmp.%ld", file->path, (long)getpid());
         h5_lock();
         status = create_locked(file);
         h5_unlock();

@@ -54,22 +54,13 @@ enum status image_write_png(const char *path, const struct image *image)
 {
     uint8_t *bytes;
     size_t n;
-    char *real, *fresh = NULL;
-    bool is_special;
-    TRY(outputs_find(path, &real, &is_special));
-    enum status status = image_png_encode(image, &bytes, &n);
-    if (status != STATUS_OK) {
-        free(real);
-        return status;
-    }
-    if (asprintf(&fresh, "%s.tmp.%ld", real, (long)getpid()) < 0)
-        fresh = NULL;
-    if (is_special)
+    char *real = NULL, *fresh = NULL;
+    TRY(image_png_encode(image, &bytes, &n));
+    enum status status = outputs_find(path, getpid(), &real, &fresh);
+    if (status == STATUS_OK && !fresh)
         status = error_set(STATUS_ERROR, __FILE__, __LINE__,
                            "cannot write '%s': it is there and no regular file", path);
-    else if (!fresh)
-        status = error_set(STATUS_ERROR, __FILE__, __LINE__, "out of memory: name of '%s'", path);
-    else
+    else if (status == STATUS_OK)
         status = bytes_write(real, fresh, bytes, n);
     free(fresh);
     free(bytes);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "comm/outputs.h"
 #include "data/guard.h"
 #include "data/import.h"
 
@@ -32,13 +33,14 @@ static enum status work_run(void *context)
     return status;
 }
 
-// What a child that was killed left: h5_create's name for a process.
+// What a child that was killed left.
 static void remove_temporary(const char *out, pid_t child)
 {
-    char *path = NULL;
-    if (child > 0 && asprintf(&path, "%s.tmp.%ld", out, (long)child) >= 0)
-        unlink(path);
+    char *path = NULL, *fresh = NULL;
+    if (child > 0 && outputs_find(out, child, &path, &fresh) == STATUS_OK && fresh)
+        unlink(fresh);
     free(path);
+    free(fresh);
 }
 
 enum status import_run_guarded(const struct import_config *config,

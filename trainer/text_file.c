@@ -17,14 +17,8 @@ enum status text_file_open(struct text_file *out, const char *path)
         out->file = stdout;
         return STATUS_OK;
     }
-    bool is_special;
-    TRY(outputs_find(path, &out->real, &is_special));
-    if (!is_special && asprintf(&out->fresh, "%s.tmp.%ld", out->real, (long)getpid()) < 0) {
-        out->fresh = NULL;
-        text_file_discard(out);
-        FAIL(STATUS_ERROR, "out of memory: name of '%s'", path);
-    }
-    out->file = fopen(is_special ? out->real : out->fresh, "w");
+    TRY(outputs_find(path, getpid(), &out->real, &out->fresh));
+    out->file = fopen(out->fresh ? out->fresh : out->real, "w");
     int why = errno;
     if (!out->file) {
         text_file_discard(out);
