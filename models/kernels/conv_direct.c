@@ -17,48 +17,30 @@ enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, si
     return gemm_plan(gemm, &shape);
 }
 
-static enum status rows_alloc(struct conv_rows *rows, size_t taps)
-{
-    TRY(memory_alloc(&rows->tap, taps, sizeof *rows->tap, "convolution offsets"));
-    TRY(memory_alloc(&rows->in_offset, taps, sizeof(gemm_offset), "convolution offsets"));
-    TRY(memory_alloc(&rows->w_offset[0], taps, sizeof(gemm_offset), "convolution offsets"));
-    return memory_alloc(&rows->w_offset[1], taps, sizeof(gemm_offset), "convolution offsets");
-}
-
-// Kernels of one set of rows: m-blocks of `blocks`, n columns, k channels in.
-static enum status rows_plan(struct conv_rows *rows, const struct conv_blocks *blocks, size_t k,
-                             size_t ldb, size_t ldc, int beta)
-{
-    size_t rest = blocks->total % CONV_BLOCK;
-    size_t width[2] = {CONV_BLOCK, rest};
-    for (int b = 0; b < 2; b++) {
-        if (width[b] == 0 || blocks->total < width[b] || rows->n_taps == 0)
-            continue;
-        TRY(conv_direct_gemm(&rows->gemm[b], width[b], rows->n_columns, k, width[b], ldb, ldc,
-                             false, beta));
-        for (size_t t = 0; t < rows->n_taps; t++)
-            rows->w_offset[b][t] = rows->tap[t] * k * width[b] * sizeof(float);
-    }
-    return STATUS_OK;
-}
-
 static enum status forward_plan(struct conv_direct *conv)
 {
     const struct conv_shape *s = &conv->shape;
     struct conv_rows *rows = &conv->forward;
-    TRY(rows_alloc(rows, conv->taps));
+    TRY(conv_rows_alloc(rows, conv->taps));
     for (size_t r = 0; r < s->kernel_h; r++)
         for (size_t t = 0; t < s->kernel_w; t++) {
-            size_t i = rows->n_taps++;
-            rows->tap[i] = r * s->kernel_w + t;
-            rows->in_offset[i] =
-                (r * s->dilation_h * conv->x.row + t * s->dilation_w * conv->x.c) * sizeof(float);
+            size_t down = r * s->dilation_h, right = t * s->dilation_w;
+            rows->tap[rows->n_taps++] =
+                (struct conv_tap){.number = r * s->kernel_w + t,
+                                  .in = down * conv->x.row + right * conv->x.c,
+                                  .rows = conv_range_inside((int64_t)down - (int64_t)s->pad_h,
+                                                            s->stride_h, conv->x.h, conv->y.h),
+                                  .columns = conv_range_inside((int64_t)right - (int64_t)s->pad_w,
+                                                               s->stride_w, conv->x.w, conv->y.w)};
         }
     rows->n_rows = conv->y.h;
     rows->n_columns = conv->y.w;
+    rows->in_column = s->stride_w * conv->x.c;
+    rows->out_column = conv->y.c;
     rows->out_row = conv->y.row;
     rows->in_row = s->stride_h * conv->x.row;
-    return rows_plan(rows, &conv->k_blocks, conv->c, s->stride_w * conv->x.c, conv->y.c, 0);
+    rows->in_reach = ((s->kernel_h - 1) * s->dilation_h + 1) * conv->x.row;
+    return conv_rows_plan(rows, &conv->k_blocks, conv->c, 0);
 }
 
 // Backward data, input pixels (a + i stride_h, b + j stride_w): each is written once, as a sum over
@@ -67,31 +49,35 @@ static enum status forward_plan(struct conv_direct *conv)
 static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, size_t a, size_t b)
 {
     const struct conv_shape *s = &conv->shape;
-    TRY(rows_alloc(rows, conv->taps));
+    TRY(conv_rows_alloc(rows, conv->taps));
+    rows->n_rows = conv_phase_size(conv->x.h, a, s->stride_h);
+    rows->n_columns = conv_phase_size(conv->x.w, b, s->stride_w);
     for (size_t r = s->kernel_h; r-- > 0;)
         for (size_t t = s->kernel_w; t-- > 0;) {
             int64_t down, right;
             if (!conv_tap_shift(a, r, s->stride_h, s->pad_h, s->dilation_h, &down) ||
                 !conv_tap_shift(b, t, s->stride_w, s->pad_w, s->dilation_w, &right))
                 continue;
-            size_t i = rows->n_taps++;
-            rows->tap[i] = r * s->kernel_w + t;
             size_t row = (size_t)(down + (int64_t)conv->dy.halo_h);
             size_t column = (size_t)(right + (int64_t)conv->dy.halo_w);
-            rows->in_offset[i] = (row * conv->dy.row + column * conv->dy.c) * sizeof(float);
+            rows->tap[rows->n_taps++] = (struct conv_tap){
+                .number = r * s->kernel_w + t,
+                .in = row * conv->dy.row + column * conv->dy.c,
+                .rows = conv_range_inside(down, 1, conv->y.h, rows->n_rows),
+                .columns = conv_range_inside(right, 1, conv->y.w, rows->n_columns)};
         }
-    rows->n_rows = conv_phase_size(conv->x.h, a, s->stride_h);
-    rows->n_columns = conv_phase_size(conv->x.w, b, s->stride_w);
     if (rows->n_columns == 0)
         rows->n_rows = 0;
+    rows->in_column = conv->dy.c;
+    rows->out_column = s->stride_w * conv->dx.c;
     rows->out_origin = a * conv->dx.row + b * conv->dx.c;
     rows->out_row = s->stride_h * conv->dx.row;
     rows->in_row = conv->dy.row;
+    rows->in_reach = ((s->kernel_h - 1) * s->dilation_h / s->stride_h + 1) * conv->dy.row;
     conv->has_gaps = conv->has_gaps || rows->n_taps == 0;
-    if (rows->n_rows == 0)
-        return STATUS_OK;
-    return rows_plan(rows, &conv->c_blocks, conv->k, conv->dy.c, s->stride_w * conv->dx.c,
-                     conv->dx_beta);
+    return rows->n_rows && rows->n_taps
+               ? conv_rows_plan(rows, &conv->c_blocks, conv->k, conv->dx_beta)
+               : STATUS_OK;
 }
 
 static enum status data_plan(struct conv_direct *conv)
@@ -100,8 +86,11 @@ static enum status data_plan(struct conv_direct *conv)
     conv->n_phases = s->stride_h * s->stride_w;
     TRY(memory_alloc(&conv->phases, conv->n_phases, sizeof *conv->phases, "convolution phases"));
     for (size_t a = 0; a < s->stride_h; a++)
-        for (size_t b = 0; b < s->stride_w; b++)
-            TRY(phase_plan(conv, &conv->phases[a * s->stride_w + b], a, b));
+        for (size_t b = 0; b < s->stride_w; b++) {
+            struct conv_rows *rows = &conv->phases[a * s->stride_w + b];
+            rows->first = rows > conv->phases ? rows[-1].first + rows[-1].n_taps : 0;
+            TRY(phase_plan(conv, rows, a, b));
+        }
     return STATUS_OK;
 }
 
@@ -188,24 +177,16 @@ static enum status plan(struct conv *base)
     return conv->dx.at && !conv->stem.products ? data_plan(conv) : STATUS_OK;
 }
 
-static void rows_free(struct conv_rows *rows)
-{
-    free(rows->tap);
-    free(rows->in_offset);
-    free(rows->w_offset[0]);
-    free(rows->w_offset[1]);
-}
-
 static void direct_free(struct conv *base)
 {
     struct conv_direct *conv = base->self;
     if (!conv)
         return;
-    rows_free(&conv->forward);
+    conv_rows_free(&conv->forward);
     for (size_t i = 0; conv->phases && i < conv->n_phases; i++)
-        rows_free(&conv->phases[i]);
+        conv_rows_free(&conv->phases[i]);
     free(conv->phases);
-    conv_direct_weights_free(&conv->weights);
+    conv_direct_weights_free(conv);
     free(conv);
 }
 

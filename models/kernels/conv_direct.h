@@ -21,18 +21,37 @@ static inline size_t conv_block_width(const struct conv_blocks *blocks, size_t i
     return left < CONV_BLOCK ? left : CONV_BLOCK;
 }
 
-// Forward or one phase of backward data: every output row is one batch-reduce GEMM a block.
+// A tap of one output row: where it reads, and which outputs need it: the others would multiply it
+// with the padding's zeros.
+struct conv_tap {
+    size_t number; // row * kernel_w + column in the kernel
+    size_t in;     // floats from the row's base
+    struct conv_range rows, columns;
+};
+
+// Taps of equal columns: the columns and, for each output row, its part of the taps.
+struct conv_strip {
+    struct gemm gemm[2];     // full block, rest
+    size_t n_columns, out;   // floats from the row's first output
+    struct conv_range *taps; // (n_rows), may be empty
+};
+
+// Forward or one phase of backward data: every output row is one batch-reduce GEMM a block for all
+// columns, and one that adds to some of them for each other strip.
 // Rows of the output: image n, row first_row + i * row_step, i < n_rows; their first float at
 // out_origin. The input row that tap 0's offsets count from moves by in_step a row.
 struct conv_rows {
-    struct gemm gemm[2]; // full block, rest
     size_t n_taps;
-    size_t *tap;              // (n_taps) number of the tap in the packed weights
+    struct conv_tap *tap;     // (n_taps) strip after strip
+    size_t first;             // packed weights hold them in this order, from here on
     gemm_offset *w_offset[2]; // bytes into a packed block, for full and rest
     gemm_offset *in_offset;   // bytes from the row's base
+    struct conv_strip *strip; // the first has all columns
+    size_t n_strips;
     size_t n_rows, n_columns;
-    size_t out_origin, out_row; // floats: first element within an image, from row to row
-    size_t in_row;              // floats the base moves a row
+    size_t in_column, out_column; // floats from column to column
+    size_t out_origin, out_row;   // floats: first element within an image, from row to row
+    size_t in_row, in_reach;      // floats the base moves a row; from it to the last row's end
 };
 
 // Backward weights work on this many output rows at a time: `rows` of each of `images` images, one
@@ -43,11 +62,23 @@ struct conv_chunk {
     bool packs_x, packs_dy; // copied block by block first
 };
 
+// One row of taps in backward weights: the output rows that it needs, and where each lies.
+struct conv_weights_row {
+    struct conv_range rows;                  // of an image
+    gemm_offset *dy_offset[2], *x_offset[2]; // bytes, for full blocks and rests
+};
+
+// One column of taps: the output columns that it needs.
+struct conv_weights_column {
+    struct gemm gemm[2][2][2]; // [rest of K][rest of C][beta]
+    size_t first;
+};
+
 struct conv_weights {
     struct conv_chunk chunk;
-    struct gemm gemm[2][2][2];               // [rest of K][rest of C][beta]
-    gemm_offset *dy_offset[2], *x_offset[2]; // of each row, bytes, for full blocks and rests
-    float *dy_pack, *x_pack;                 // in work
+    struct conv_weights_row *rows;       // (kernel_h)
+    struct conv_weights_column *columns; // (kernel_w)
+    float *dy_pack, *x_pack;             // in work
 };
 
 // Kernels of a convolution of few channels; NULL: the pass runs as any other.
@@ -79,10 +110,16 @@ struct conv_direct {
 
 enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta);
+enum status conv_rows_alloc(struct conv_rows *rows, size_t taps);
+// Makes strips of taps and fetches kernels: m-blocks of `blocks`, k channels in. From the taps,
+// n_rows, n_columns and steps; reorders the taps.
+enum status conv_rows_plan(struct conv_rows *rows, const struct conv_blocks *blocks, size_t k,
+                           int beta);
+void conv_rows_free(struct conv_rows *rows);
 size_t conv_direct_images(const struct conv_direct *conv, size_t n); // samples as the views count
 size_t conv_direct_weights_floats(const struct conv_shape *shape, struct shape x, size_t n);
 enum status conv_direct_weights_plan(struct conv_direct *conv, float *work);
-void conv_direct_weights_free(struct conv_weights *weights);
+void conv_direct_weights_free(struct conv_direct *conv);
 size_t conv_direct_stem_floats(const struct conv_shape *shape, struct shape x);
 enum status conv_direct_stem_plan(struct conv_direct *conv, float *work);
 void conv_direct_stem_pack(const struct conv_direct *conv, const float *w, float *to);

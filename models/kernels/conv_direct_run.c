@@ -4,15 +4,18 @@
 
 #include "models/kernels/conv_direct.h"
 
-// One group's weights for forward: blocks of K, each (taps, C, width).
+// One group's weights for forward: blocks of K, each (taps, C, width), taps in the strips' order.
 static void pack_forward(const struct conv_direct *conv, size_t group, const float *w, float *to)
 {
-    size_t rows = conv->taps * conv->c;
+    size_t row = conv->shape.out;
     for (size_t b = 0; b < conv->k_blocks.n; b++) {
         size_t width = conv_block_width(&conv->k_blocks, b);
-        const float *from = w + group * conv->k + b * CONV_BLOCK;
-        for (size_t i = 0; i < rows; i++, to += width)
-            memcpy(to, from + i * conv->shape.out, width * sizeof *to);
+        for (size_t t = 0; t < conv->taps; t++) {
+            const float *from =
+                w + conv->forward.tap[t].number * conv->c * row + group * conv->k + b * CONV_BLOCK;
+            for (size_t c = 0; c < conv->c; c++, to += width)
+                memcpy(to, from + c * row, width * sizeof *to);
+        }
     }
 }
 
@@ -50,16 +53,19 @@ static void transpose(const float *from, size_t from_row, float *to, size_t to_r
             to[k * to_row + c] = from[c * from_row + k];
 }
 
-// One group's weights for backward data: blocks of C, each (taps, K, width), transposed in tiles.
+// One group's weights for backward data: blocks of C, each (taps, K, width), taps in the order of
+// phases and their strips, transposed in tiles.
 static void pack_backward(const struct conv_direct *conv, size_t group, const float *w, float *to)
 {
     for (size_t b = 0; b < conv->c_blocks.n; b++) {
         size_t width = conv_block_width(&conv->c_blocks, b);
-        for (size_t tap = 0; tap < conv->taps; tap++, to += conv->k * width) {
-            const float *from =
-                w + (tap * conv->c + b * CONV_BLOCK) * conv->shape.out + group * conv->k;
-            transpose(from, conv->shape.out, to, width, width, conv->k);
-        }
+        for (size_t i = 0; i < conv->n_phases; i++)
+            for (size_t t = 0; t < conv->phases[i].n_taps; t++, to += conv->k * width) {
+                size_t tap = conv->phases[i].tap[t].number;
+                const float *from =
+                    w + (tap * conv->c + b * CONV_BLOCK) * conv->shape.out + group * conv->k;
+                transpose(from, conv->shape.out, to, width, width, conv->k);
+            }
     }
 }
 
@@ -82,34 +88,63 @@ size_t conv_direct_images(const struct conv_direct *conv, size_t n)
     return conv->merged ? (n * conv->positions + conv->merged - 1) / conv->merged : n;
 }
 
-// Blocks [first, last) of one group over images [n0, n1).
-static void run_rows(const struct conv_rows *rows, const struct conv_blocks *blocks, size_t block,
-                     const float *packed, const struct tensor *in, const float *in_base,
-                     const struct tensor *out, float *out_base, size_t n0, size_t n1)
+// Asks for what the next output row will read besides: the strips come to it too late for the
+// hardware to foresee.
+static void ask_ahead(const struct conv_rows *rows, const float *from)
 {
-    int rest = conv_block_width(blocks, block) < CONV_BLOCK;
-    const struct gemm *gemm = &rows->gemm[rest];
-    const gemm_offset *w_offset = rows->w_offset[rest];
-    for (size_t n = n0; n < n1; n++)
-        for (size_t i = 0; i < rows->n_rows; i++)
-            gemm_run(gemm, packed, w_offset, in_base + n * in->image + i * rows->in_row,
-                     rows->in_offset,
-                     out_base + n * out->image + rows->out_origin + i * rows->out_row +
-                         block * CONV_BLOCK,
-                     rows->n_taps);
+    enum { LINE = 16, MOST = 4096 }; // floats
+    size_t floats = rows->in_row < MOST ? rows->in_row : MOST;
+    for (size_t i = 0; i < floats; i += LINE)
+        __builtin_prefetch(from + rows->in_reach + i, 0, 2);
 }
 
-// All blocks: image by image while the packed weights stay in cache, else block by block.
-static void run_blocks(const struct conv_rows *rows, const struct conv_blocks *blocks,
-                       size_t floats_a_channel, const float *packed, const struct tensor *in,
-                       const float *in_base, const struct tensor *out, float *out_base, size_t n)
+struct run { // forward or a phase of backward data, of one group
+    const struct conv_rows *rows;
+    const struct conv_blocks *blocks;
+    size_t floats_a_channel; // of packed weights
+    const float *packed, *from;
+    float *to;
+    size_t in_image, out_image; // floats from image to image
+};
+
+// Strips [s0, s1) of one block over images [n0, n1).
+static void run_rows(const struct run *run, size_t block, size_t n0, size_t n1, size_t s0,
+                     size_t s1)
+{
+    const struct conv_rows *rows = run->rows;
+    int rest = conv_block_width(run->blocks, block) < CONV_BLOCK;
+    const gemm_offset *w_offset = rows->w_offset[rest];
+    const float *packed = run->packed + block * CONV_BLOCK * run->floats_a_channel;
+    for (size_t n = n0; n < n1; n++)
+        for (size_t i = 0; i < rows->n_rows; i++) {
+            const float *from = run->from + n * run->in_image + i * rows->in_row;
+            float *to = run->to + n * run->out_image + rows->out_origin + i * rows->out_row +
+                        block * CONV_BLOCK;
+            if (block + s0 == 0 && rows->n_taps > 1)
+                ask_ahead(rows, from);
+            for (size_t s = s0; s < s1; s++) {
+                const struct conv_strip *strip = &rows->strip[s];
+                struct conv_range taps = strip->taps[i];
+                if (taps.first < taps.end)
+                    gemm_run(&strip->gemm[rest], packed, w_offset + taps.first, from,
+                             rows->in_offset + taps.first, to + strip->out, taps.end - taps.first);
+            }
+        }
+}
+
+// Image by image while all packed weights stay in cache, else block by block, and strip by strip
+// where even one block's do not.
+static void run_blocks(const struct run *run, size_t n)
 {
     const size_t cached = 128 * 1024; // floats
-    size_t step = floats_a_channel * blocks->total <= cached ? 1 : n;
-    for (size_t n0 = 0; n0 < n; n0 += step)
-        for (size_t b = 0; b < blocks->n; b++)
-            run_rows(rows, blocks, b, packed + b * CONV_BLOCK * floats_a_channel, in, in_base, out,
-                     out_base, n0, n0 + step);
+    size_t strips = run->rows->n_strips, blocks = run->blocks->n;
+    bool all_cached = run->floats_a_channel * run->blocks->total <= cached;
+    bool block_cached = run->floats_a_channel * CONV_BLOCK <= 2 * cached;
+    size_t images = all_cached ? 1 : n, step = all_cached || block_cached ? strips : 1;
+    for (size_t n0 = 0; n0 < n; n0 += images)
+        for (size_t b = 0; b < blocks; b++)
+            for (size_t s = 0; s < strips; s += step)
+                run_rows(run, b, n0, n0 + images, s, s + step);
 }
 
 void conv_direct_forward(const struct conv *base, size_t n)
@@ -117,15 +152,21 @@ void conv_direct_forward(const struct conv *base, size_t n)
     const struct conv_direct *conv = base->self;
     const struct conv_shape *s = &conv->shape;
     const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
-    size_t floats = conv->taps * conv->c * conv->k;
+    struct run run = {.rows = &conv->forward,
+                      .blocks = &conv->k_blocks,
+                      .floats_a_channel = conv->taps * conv->c,
+                      .in_image = conv->x.image,
+                      .out_image = conv->y.image};
     if (conv->stem.forward) {
         conv_direct_stem_forward(conv, x, n);
         return;
     }
-    for (size_t g = 0; g < s->groups; g++)
-        run_blocks(&conv->forward, &conv->k_blocks, conv->taps * conv->c,
-                   conv->packed_forward + g * floats, &conv->x, x + g * conv->c, &conv->y,
-                   conv->y.at + g * conv->k, conv_direct_images(conv, n));
+    for (size_t g = 0; g < s->groups; g++) {
+        run.packed = conv->packed_forward + g * conv->taps * conv->c * conv->k;
+        run.from = x + g * conv->c;
+        run.to = conv->y.at + g * conv->k;
+        run_blocks(&run, conv_direct_images(conv, n));
+    }
 }
 
 // Input pixels that no tap reaches have gradient zero.
@@ -145,16 +186,18 @@ void conv_direct_backward_data(const struct conv *base, size_t n)
     }
     n = conv_direct_images(conv, n);
     const float *dy = conv->dy.at - conv->dy.halo_h * conv->dy.row - conv->dy.halo_w * conv->dy.c;
-    size_t floats = conv->taps * conv->c * conv->k;
+    struct run run = {.blocks = &conv->c_blocks,
+                      .floats_a_channel = conv->taps * conv->k,
+                      .in_image = conv->dy.image,
+                      .out_image = conv->dx.image};
     if (conv->has_gaps && conv->dx_beta == 0)
         zero_rows(&conv->dx, n);
-    for (size_t i = 0; i < conv->n_phases; i++) {
-        const struct conv_rows *rows = &conv->phases[i];
-        if (rows->n_taps == 0)
-            continue;
-        for (size_t g = 0; g < conv->shape.groups; g++)
-            run_blocks(rows, &conv->c_blocks, conv->taps * conv->k,
-                       conv->packed_backward + g * floats, &conv->dy, dy + g * conv->k, &conv->dx,
-                       conv->dx.at + g * conv->c, n);
-    }
+    for (size_t i = 0; i < conv->n_phases; i++)
+        for (size_t g = 0; g < conv->shape.groups && conv->phases[i].n_taps > 0; g++) {
+            run.rows = &conv->phases[i];
+            run.packed = conv->packed_backward + g * conv->taps * conv->c * conv->k;
+            run.from = dy + g * conv->k;
+            run.to = conv->dx.at + g * conv->c;
+            run_blocks(&run, n);
+        }
 }

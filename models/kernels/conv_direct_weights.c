@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Backward weights of the direct convolution: its plan and its loops.
 //   dw[r,s] += sum over output rows p  x[row p of tap r,s]^T dy[row p]
+// without the rows and columns in which the tap reads padding.
 // One GEMM sums over a chunk of output rows, so many that its operands stay in the second cache.
 // Where a pixel has more channels than one block, a block's channels lie far apart (in steps of
 // powers of two, usually, which meet in few cache sets): then the chunk is first copied, block
@@ -71,20 +72,59 @@ size_t conv_direct_weights_floats(const struct conv_shape *s, struct shape x, si
     return floats;
 }
 
-static enum status gemms_plan(struct conv_direct *conv)
+// Kernels of one column of taps, over the output columns that it needs.
+static enum status column_plan(struct conv_direct *conv, struct conv_weights_column *column,
+                               size_t right)
 {
-    struct conv_weights *weights = &conv->weights;
-    const struct conv_chunk *chunk = &weights->chunk;
+    const struct conv_shape *s = &conv->shape;
+    const struct conv_chunk *chunk = &conv->weights.chunk;
+    struct conv_range range =
+        conv_range_inside((int64_t)right - (int64_t)s->pad_w, s->stride_w, conv->x.w, conv->y.w);
+    if (range.first == range.end) // only zeros to sum, but dw is to be written
+        range = (struct conv_range){0, conv->y.w};
+    column->first = range.first;
     size_t m[2] = {CONV_BLOCK, conv->k % CONV_BLOCK};
     size_t n[2] = {chunk->packs_x ? CONV_BLOCK : conv->c,
                    chunk->packs_x ? conv->c % CONV_BLOCK : 0};
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
             for (int beta = 0; beta < 2 && m[i] && n[j] && m[i] <= conv->k; beta++)
-                TRY(conv_direct_gemm(&weights->gemm[i][j][beta], m[i], n[j], conv->y.w,
+                TRY(conv_direct_gemm(&column->gemm[i][j][beta], m[i], n[j], range.end - range.first,
                                      chunk->packs_dy ? m[i] : conv->dy.c,
-                                     conv->shape.stride_w * (chunk->packs_x ? n[j] : conv->x.c),
-                                     conv->shape.out, true, beta));
+                                     s->stride_w * (chunk->packs_x ? n[j] : conv->x.c), s->out,
+                                     true, beta));
+    return STATUS_OK;
+}
+
+// Where output rows of a chunk lie, for one row of taps: of whole images those that it needs, of
+// parts of an image all.
+static enum status row_plan(struct conv_direct *conv, struct conv_weights_row *row, size_t down)
+{
+    const struct conv_shape *s = &conv->shape;
+    const struct conv_chunk *chunk = &conv->weights.chunk;
+    row->rows =
+        conv_range_inside((int64_t)down - (int64_t)s->pad_h, s->stride_h, conv->x.h, conv->y.h);
+    if (row->rows.first == row->rows.end)
+        row->rows = (struct conv_range){0, conv->y.h};
+    bool is_whole = chunk->rows == conv->y.h;
+    struct conv_range range = is_whole ? row->rows : (struct conv_range){0, chunk->rows};
+    for (int rest = 0; rest < 2; rest++) {
+        size_t n = 0, k = rest ? conv->k % CONV_BLOCK : CONV_BLOCK,
+               c = rest ? conv->c % CONV_BLOCK : CONV_BLOCK;
+        gemm_offset *dy, *x;
+        TRY(memory_alloc(&row->dy_offset[rest], chunk->images * chunk->rows, sizeof *dy,
+                         "offsets"));
+        TRY(memory_alloc(&row->x_offset[rest], chunk->images * chunk->rows, sizeof *x, "offsets"));
+        dy = row->dy_offset[rest], x = row->x_offset[rest];
+        for (size_t i = 0; i < chunk->images; i++)
+            for (size_t p = range.first; p < range.end; p++, n++) {
+                dy[n] = chunk->packs_dy ? (i * chunk->rows + p) * chunk->width * k
+                                        : i * conv->dy.image + p * conv->dy.row;
+                x[n] = chunk->packs_x ? (i * chunk->x_rows + p * s->stride_h) * chunk->x_width * c
+                                      : i * conv->x.image + p * s->stride_h * conv->x.row;
+                dy[n] *= sizeof(float), x[n] *= sizeof(float);
+            }
+    }
     return STATUS_OK;
 }
 
@@ -96,32 +136,25 @@ enum status conv_direct_weights_plan(struct conv_direct *conv, float *work)
     *chunk = chunk_cut(s, conv->c, conv->k, conv->y.n, conv->y.h, conv->y.w);
     weights->dy_pack = work;
     weights->x_pack = work + dy_floats(chunk, conv->k);
-    size_t n = chunk->images * chunk->rows;
-    for (int rest = 0; rest < 2; rest++) {
-        TRY(memory_alloc(&weights->dy_offset[rest], n, sizeof(gemm_offset), "offsets"));
-        TRY(memory_alloc(&weights->x_offset[rest], n, sizeof(gemm_offset), "offsets"));
-        size_t k = rest ? conv->k % CONV_BLOCK : CONV_BLOCK,
-               c = rest ? conv->c % CONV_BLOCK : CONV_BLOCK;
-        for (size_t i = 0; i < n; i++) {
-            size_t image = i / chunk->rows, p = i % chunk->rows;
-            weights->dy_offset[rest][i] =
-                sizeof(float) * (chunk->packs_dy ? i * chunk->width * k
-                                                 : image * conv->dy.image + p * conv->dy.row);
-            weights->x_offset[rest][i] =
-                sizeof(float) *
-                (chunk->packs_x ? (image * chunk->x_rows + p * s->stride_h) * chunk->x_width * c
-                                : image * conv->x.image + p * s->stride_h * conv->x.row);
-        }
-    }
-    return gemms_plan(conv);
+    TRY(memory_alloc(&weights->rows, s->kernel_h, sizeof *weights->rows, "rows of taps"));
+    TRY(memory_alloc(&weights->columns, s->kernel_w, sizeof *weights->columns, "columns of taps"));
+    for (size_t r = 0; r < s->kernel_h; r++)
+        TRY(row_plan(conv, &weights->rows[r], r * s->dilation_h));
+    for (size_t t = 0; t < s->kernel_w; t++)
+        TRY(column_plan(conv, &weights->columns[t], t * s->dilation_w));
+    return STATUS_OK;
 }
 
-void conv_direct_weights_free(struct conv_weights *weights)
+void conv_direct_weights_free(struct conv_direct *conv)
 {
-    for (int rest = 0; rest < 2; rest++) {
-        free(weights->dy_offset[rest]);
-        free(weights->x_offset[rest]);
-    }
+    struct conv_weights *weights = &conv->weights;
+    for (size_t r = 0; weights->rows && r < conv->shape.kernel_h; r++)
+        for (int rest = 0; rest < 2; rest++) {
+            free(weights->rows[r].dy_offset[rest]);
+            free(weights->rows[r].x_offset[rest]);
+        }
+    free(weights->rows);
+    free(weights->columns);
 }
 
 // Copies rows of pixels, `channels` of each, into blocks: [block][row][pixel][width of the block].
@@ -148,6 +181,20 @@ struct part { // of a chunk: images [n0, n0 + images), output rows [p0, p0 + row
     int beta;
 };
 
+// Output rows of a part that a row of taps needs: as indices into its offsets.
+static struct conv_range part_rows(const struct conv_direct *conv, const struct part *part,
+                                   const struct conv_weights_row *row)
+{
+    size_t n = row->rows.end - row->rows.first;
+    if (conv->weights.chunk.rows == conv->y.h)
+        return (struct conv_range){0, part->images * n};
+    size_t first = size_max(row->rows.first, part->p0),
+           end = size_min(row->rows.end, part->p0 + part->rows);
+    if (first < end)
+        return (struct conv_range){first - part->p0, end - part->p0};
+    return (struct conv_range){0, part->beta ? 0 : part->rows}; // dw is to be written
+}
+
 // All taps of one block of K and one of C (if x is not packed: all of C).
 static void part_block(const struct conv_direct *conv, const struct part *part, size_t kb,
                        size_t cb, float *dw)
@@ -158,19 +205,28 @@ static void part_block(const struct conv_direct *conv, const struct part *part, 
     size_t k0 = kb * CONV_BLOCK, c0 = cb * CONV_BLOCK;
     int k_rest = conv->k - k0 < CONV_BLOCK, c_rest = chunk->packs_x && conv->c - c0 < CONV_BLOCK;
     size_t c_width = c_rest ? conv->c - c0 : CONV_BLOCK;
+    size_t k_width = k_rest ? conv->k - k0 : CONV_BLOCK;
     size_t pixels = part->images * part->rows * chunk->width;
     const float *dy = chunk->packs_dy ? weights->dy_pack + k0 * pixels : part->dy + k0;
     size_t x_pixels =
         part->images * reach(part->rows, s->kernel_h, s->stride_h, s->dilation_h) * chunk->x_width;
     const float *x = chunk->packs_x ? weights->x_pack + c0 * x_pixels : part->x;
-    size_t row = chunk->packs_x ? chunk->x_width * c_width : conv->x.row;
-    size_t pixel = chunk->packs_x ? c_width : conv->x.c;
-    for (size_t tap = 0; tap < conv->taps; tap++)
-        gemm_run(&weights->gemm[k_rest][c_rest][part->beta], dy, weights->dy_offset[k_rest],
-                 x + tap / s->kernel_w * s->dilation_h * row +
-                     tap % s->kernel_w * s->dilation_w * pixel,
-                 weights->x_offset[c_rest], dw + (tap * conv->c + c0) * s->out + k0,
-                 part->images * part->rows);
+    size_t x_row = chunk->packs_x ? chunk->x_width * c_width : conv->x.row;
+    size_t x_pixel = chunk->packs_x ? c_width : conv->x.c;
+    size_t dy_pixel = chunk->packs_dy ? k_width : conv->dy.c;
+    for (size_t tap = 0; tap < conv->taps; tap++) {
+        size_t r = tap / s->kernel_w, t = tap % s->kernel_w;
+        const struct conv_weights_row *row = &weights->rows[r];
+        const struct conv_weights_column *column = &weights->columns[t];
+        struct conv_range range = part_rows(conv, part, row);
+        size_t right = t * s->dilation_w + column->first * s->stride_w;
+        if (range.first < range.end)
+            gemm_run(&column->gemm[k_rest][c_rest][part->beta], dy + column->first * dy_pixel,
+                     row->dy_offset[k_rest] + range.first,
+                     x + r * s->dilation_h * x_row + right * x_pixel,
+                     row->x_offset[c_rest] + range.first, dw + (tap * conv->c + c0) * s->out + k0,
+                     range.end - range.first);
+    }
 }
 
 static void part_run(const struct conv_direct *conv, const struct part *part, float *dw)

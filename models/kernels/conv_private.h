@@ -54,6 +54,20 @@ static inline bool conv_tap_shift(size_t phase, size_t r, size_t stride, size_t 
     return true;
 }
 
+// Of outputs i < n, those that read input origin + i * step inside [0, in), not the padding around.
+struct conv_range {
+    size_t first, end;
+};
+
+static inline struct conv_range conv_range_inside(int64_t origin, size_t step, size_t in, size_t n)
+{
+    int64_t by = (int64_t)step, left = (int64_t)in - origin;
+    int64_t first = origin < 0 ? (by - 1 - origin) / by : 0;
+    int64_t end = left > 0 ? (left + by - 1) / by : 0;
+    end = end < (int64_t)n ? end : (int64_t)n;
+    return (struct conv_range){(size_t)(first < end ? first : end), (size_t)end};
+}
+
 static inline size_t conv_phase_size(size_t in, size_t phase, size_t stride)
 {
     return in > phase ? (in - phase + stride - 1) / stride : 0;
