@@ -171,9 +171,10 @@ static enum status plan(struct conv *base)
     pointwise_merge(conv);
     conv->k_blocks = (struct conv_blocks){conv->k, (conv->k + CONV_BLOCK - 1) / CONV_BLOCK};
     conv->c_blocks = (struct conv_blocks){conv->c, (conv->c + CONV_BLOCK - 1) / CONV_BLOCK};
-    TRY(forward_plan(conv));
-    TRY(conv_direct_weights_plan(conv, base->work));
     TRY(conv_direct_stem_plan(conv, base->work));
+    TRY(conv_direct_weights_plan(conv, base->work));
+    if (!conv->stem.forward)
+        TRY(forward_plan(conv));
     return conv->dx.at && !conv->stem.products ? data_plan(conv) : STATUS_OK;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The planned direct convolution, shared by conv_direct.c (plan, pack) and conv_direct_run.c
-// (loops). Private to kernels/.
+// The planned direct convolution, shared by conv_direct.c (plan) and the files
+// conv_direct_*.c (rows of taps, packing, loops, few channels). Private to kernels/.
 #ifndef SW2_MODELS_KERNELS_CONV_DIRECT_H
 #define SW2_MODELS_KERNELS_CONV_DIRECT_H
 

@@ -1,86 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Runs a planned direct convolution: packs weights, and the three loops over batch-reduce GEMM.
+// Runs a planned direct convolution: forward and backward data as loops over batch-reduce GEMM.
 #include <string.h>
 
 #include "models/kernels/conv_direct.h"
-
-// One group's weights for forward: blocks of K, each (taps, C, width), taps in the strips' order.
-static void pack_forward(const struct conv_direct *conv, size_t group, const float *w, float *to)
-{
-    size_t row = conv->shape.out;
-    for (size_t b = 0; b < conv->k_blocks.n; b++) {
-        size_t width = conv_block_width(&conv->k_blocks, b);
-        for (size_t t = 0; t < conv->taps; t++) {
-            const float *from =
-                w + conv->forward.tap[t].number * conv->c * row + group * conv->k + b * CONV_BLOCK;
-            for (size_t c = 0; c < conv->c; c++, to += width)
-                memcpy(to, from + c * row, width * sizeof *to);
-        }
-    }
-}
-
-// to[k, c] = from[c, k] for 4 x 4 numbers.
-static void transpose_4x4(const float *from, size_t from_row, float *to, size_t to_row)
-{
-    typedef float four __attribute__((vector_size(16)));
-    four x[4], lower[2], upper[2], y[4];
-    for (size_t i = 0; i < 4; i++)
-        memcpy(&x[i], from + i * from_row, sizeof x[i]);
-    for (size_t i = 0; i < 2; i++) {
-        lower[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 0, 4, 1, 5);
-        upper[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 2, 6, 3, 7);
-    }
-    y[0] = __builtin_shufflevector(lower[0], lower[1], 0, 1, 4, 5);
-    y[1] = __builtin_shufflevector(lower[0], lower[1], 2, 3, 6, 7);
-    y[2] = __builtin_shufflevector(upper[0], upper[1], 0, 1, 4, 5);
-    y[3] = __builtin_shufflevector(upper[0], upper[1], 2, 3, 6, 7);
-    for (size_t i = 0; i < 4; i++)
-        memcpy(to + i * to_row, &y[i], sizeof y[i]);
-}
-
-// to[k, c] = from[c, k], n_c x n_k; a cache line of each row of `from` at a time.
-static void transpose(const float *from, size_t from_row, float *to, size_t to_row, size_t n_c,
-                      size_t n_k)
-{
-    enum { TILE = 16 };
-    size_t c_fours = n_c / 4 * 4, k_fours = n_k / 4 * 4;
-    for (size_t k0 = 0; k0 < k_fours; k0 += TILE)
-        for (size_t c = 0; c < c_fours; c += 4)
-            for (size_t k = k0; k < k0 + TILE && k < k_fours; k += 4)
-                transpose_4x4(from + c * from_row + k, from_row, to + k * to_row + c, to_row);
-    for (size_t c = 0; c < n_c; c++)
-        for (size_t k = c < c_fours ? k_fours : 0; k < n_k; k++)
-            to[k * to_row + c] = from[c * from_row + k];
-}
-
-// One group's weights for backward data: blocks of C, each (taps, K, width), taps in the order of
-// phases and their strips, transposed in tiles.
-static void pack_backward(const struct conv_direct *conv, size_t group, const float *w, float *to)
-{
-    for (size_t b = 0; b < conv->c_blocks.n; b++) {
-        size_t width = conv_block_width(&conv->c_blocks, b);
-        for (size_t i = 0; i < conv->n_phases; i++)
-            for (size_t t = 0; t < conv->phases[i].n_taps; t++, to += conv->k * width) {
-                size_t tap = conv->phases[i].tap[t].number;
-                const float *from =
-                    w + (tap * conv->c + b * CONV_BLOCK) * conv->shape.out + group * conv->k;
-                transpose(from, conv->shape.out, to, width, width, conv->k);
-            }
-    }
-}
-
-void conv_direct_pack(struct conv *base, const float *w)
-{
-    const struct conv_direct *conv = base->self;
-    size_t floats = conv->taps * conv->c * conv->k;
-    for (size_t g = 0; g < conv->shape.groups; g++) {
-        pack_forward(conv, g, w, conv->packed_forward + g * floats);
-        if (conv->stem.products)
-            conv_direct_stem_pack(conv, w, conv->packed_backward);
-        else if (conv->phases)
-            pack_backward(conv, g, w, conv->packed_backward + g * floats);
-    }
-}
 
 // Samples of the caller to images of the (perhaps merged) views.
 size_t conv_direct_images(const struct conv_direct *conv, size_t n)

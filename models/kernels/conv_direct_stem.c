@@ -82,9 +82,15 @@ void conv_direct_stem_weights(const struct conv_direct *conv, const float *x, si
 {
     const struct stem *stem = &conv->stem.shape;
     memset(dw, 0, stem->rows * stem->span * stem->k * sizeof *dw);
+    // As many rows at a time as the second cache holds: each row of taps goes through dy again.
+    enum { CACHED = 64 * 1024 }; // floats
+    size_t fit = CACHED / conv->dy.row, rows = fit < 1 ? 1 : fit < conv->y.h ? fit : conv->y.h;
+    size_t x_row = conv->shape.stride_h * conv->x.row;
     for (size_t i = 0; i < n; i++)
-        conv->stem.weights(stem, x + i * conv->x.image, conv->shape.stride_h * conv->x.row,
-                           conv->dy.at + i * conv->dy.image, conv->dy.row, conv->y.h, dw);
+        for (size_t p = 0; p < conv->y.h; p += rows)
+            conv->stem.weights(stem, x + i * conv->x.image + p * x_row, x_row,
+                               tensor_row(&conv->dy, i, p), conv->dy.row,
+                               rows < conv->y.h - p ? rows : conv->y.h - p, dw);
 }
 
 // Backward data's weights: (K, R S C).

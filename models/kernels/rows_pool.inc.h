@@ -119,10 +119,16 @@ static inline bool window_tiles(const struct rows_window *k, const struct tensor
            k->pad_w == 0 && y->h * k->stride_h == x->h && y->w * k->stride_w == x->w;
 }
 
-static inline void image_clear(const struct tensor *dx, size_t image)
+// Clears the rows of dx that output row p reaches first (p == y_h: the rest): shortly before they
+// are added to. Rows below *cleared are done.
+static inline void rows_clear(const struct rows_window *k, const struct tensor *dx, size_t image,
+                              size_t p, size_t y_h, size_t *cleared)
 {
-    for (size_t h = 0; h < dx->h; h++)
-        memset(tensor_row(dx, image, h), 0, dx->w * dx->c * sizeof(float));
+    size_t from, to = dx->h;
+    if (p < y_h)
+        taps_span(p, k->stride_h, k->pad_h, k->kernel_h, dx->h, &from, &to);
+    for (; *cleared < to; ++*cleared)
+        memset(tensor_row(dx, image, *cleared), 0, dx->w * dx->c * sizeof(float));
 }
 
 TEMPLATE void pool_put(bool adds, float *at, vec g, size_t part)
@@ -150,15 +156,17 @@ TEMPLATE void pool_max_back_block(int B, size_t part, bool adds, const struct ta
             }
 }
 
-TEMPLATE void pool_max_back(bool adds, const struct rows_window *window, const struct tensor *x,
-                            const struct tensor *y, const struct tensor *dy,
+TEMPLATE void pool_max_back(bool adds, bool clears, const struct rows_window *window,
+                            const struct tensor *x, const struct tensor *y, const struct tensor *dy,
                             const struct tensor *dx, size_t i)
 {
     // Copies, for the compiler cannot know that stores of floats leave the originals alone.
     const struct tensor in = *x, out = *dx;
     const struct rows_window k = *window;
-    for (size_t p = 0; p < y->h; p++)
-        for (size_t q = 0; q < y->w; q++) {
+    for (size_t p = 0, cleared = 0; p <= y->h; p++) {
+        if (clears)
+            rows_clear(&k, &out, i, p, y->h, &cleared);
+        for (size_t q = 0; q < y->w && p < y->h; q++) {
             const struct taps t = taps_of(&k, &in, p, q);
             const float *image = tensor_row(&in, i, 0), *from = tensor_row(y, i, p) + q * in.c;
             const float *gradient = tensor_row(dy, i, p) + q * in.c;
@@ -168,6 +176,7 @@ TEMPLATE void pool_max_back(bool adds, const struct rows_window *window, const s
             CHANNEL_BLOCKS(in.c, BLOCK);
 #undef BLOCK
         }
+    }
 }
 
 static void pool_max_backward(const struct rows_window *window, const struct tensor *x,
@@ -176,12 +185,10 @@ static void pool_max_backward(const struct rows_window *window, const struct ten
 {
     bool tiles = beta == 0 && window_tiles(window, x, y);
     for (size_t i = 0; i < n; i++) {
-        if (beta == 0 && !tiles)
-            image_clear(dx, i);
         if (tiles)
-            pool_max_back(false, window, x, y, dy, dx, i);
+            pool_max_back(false, false, window, x, y, dy, dx, i);
         else
-            pool_max_back(true, window, x, y, dy, dx, i);
+            pool_max_back(true, beta == 0, window, x, y, dy, dx, i);
     }
 }
 
@@ -197,13 +204,15 @@ TEMPLATE void pool_mean_back_block(int B, size_t part, bool adds, const struct t
                 pool_put(adds, to + h * dx->row + w * dx->c + b * VEC, g[b], part);
 }
 
-TEMPLATE void pool_mean_back(bool adds, const struct rows_window *window, const struct tensor *dy,
-                             const struct tensor *dx, size_t i)
+TEMPLATE void pool_mean_back(bool adds, bool clears, const struct rows_window *window,
+                             const struct tensor *dy, const struct tensor *dx, size_t i)
 {
     const struct tensor out = *dx; // a copy, as in pool_max_back
     const struct rows_window k = *window;
-    for (size_t p = 0; p < dy->h; p++)
-        for (size_t q = 0; q < dy->w; q++) {
+    for (size_t p = 0, cleared = 0; p <= dy->h; p++) {
+        if (clears)
+            rows_clear(&k, &out, i, p, dy->h, &cleared);
+        for (size_t q = 0; q < dy->w && p < dy->h; q++) {
             const struct taps t = taps_of(&k, &out, p, q);
             const float *gradient = tensor_row(dy, i, p) + q * out.c;
             float *to = tensor_row(&out, i, 0);
@@ -211,6 +220,7 @@ TEMPLATE void pool_mean_back(bool adds, const struct rows_window *window, const 
             CHANNEL_BLOCKS(out.c, BLOCK);
 #undef BLOCK
         }
+    }
 }
 
 static void pool_mean_backward(const struct rows_window *window, const struct tensor *dy,
@@ -218,11 +228,9 @@ static void pool_mean_backward(const struct rows_window *window, const struct te
 {
     bool tiles = beta == 0 && window_tiles(window, dx, dy);
     for (size_t i = 0; i < n; i++) {
-        if (beta == 0 && !tiles)
-            image_clear(dx, i);
         if (tiles)
-            pool_mean_back(false, window, dy, dx, i);
+            pool_mean_back(false, false, window, dy, dx, i);
         else
-            pool_mean_back(true, window, dy, dx, i);
+            pool_mean_back(true, beta == 0, window, dy, dx, i);
     }
 }

@@ -70,7 +70,7 @@ TEMPLATE void weights_block(const struct stem *s, const float *x, size_t x_row, 
 #pragma GCC unroll 4
             for (int v = 0; v < mv; v++) // dy may come from memory; with many sums loads are scarce
                 if (rows * span * mv < 24)
-                    __builtin_prefetch(a + 512 + v * VEC);
+                    __builtin_prefetch(a + 2048 + v * VEC);
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++)
 #pragma GCC unroll 28
@@ -105,7 +105,8 @@ TEMPLATE void weights_image(const struct stem *s, const float *x, size_t x_row, 
 #if VEC == 16
 #define FORWARDS FORWARD(3, 1, 2, 14) FORWARD(3, 1, 1, 16) FORWARD(9, 3, 2, 14) FORWARD(9, 3, 1, 16)
 #define WEIGHTSS                                                                                   \
-    WEIGHTS(3, 3, 2) WEIGHTS(3, 3, 1) WEIGHTS(3, 9, 1) WEIGHTS(5, 5, 1) WEIGHTS(1, 15, 1)
+    WEIGHTS(3, 3, 2) WEIGHTS(3, 3, 1) WEIGHTS(3, 9, 1) WEIGHTS(5, 5, 1) WEIGHTS(1, 15, 1)     \
+    WEIGHTS(1, 21, 1)
 #else
 #define FORWARDS FORWARD(3, 1, 2, 4) FORWARD(3, 1, 1, 8) FORWARD(9, 3, 2, 4) FORWARD(9, 3, 1, 8)
 #define WEIGHTSS WEIGHTS(3, 3, 1) WEIGHTS(1, 9, 1) WEIGHTS(1, 5, 2) WEIGHTS(1, 5, 1)
