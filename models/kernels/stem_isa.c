@@ -90,31 +90,44 @@ TEMPLATE void weights_block(const struct stem *s, const float *x, size_t x_row, 
         }
 }
 
+// A row of the kernel with more sums than there are registers is done in two halves.
 TEMPLATE void weights_image(const struct stem *s, const float *x, size_t x_row, const float *dy,
                             size_t dy_row, size_t n_rows, float *dw, const int rows, const int span,
                             const int mv)
 {
+    const int part = rows * span * mv > 28 ? (span + 1) / 2 : span;
     for (size_t r = 0; r < s->rows; r += (size_t)rows)
-        for (size_t k = 0; k < s->k; k += (size_t)mv * VEC)
-            weights_block(s, x + r * s->tap_row, x_row, dy + k, dy_row, n_rows,
-                          dw + r * (size_t)span * s->k + k, rows, span, mv);
+        for (size_t k = 0; k < s->k; k += (size_t)mv * VEC) {
+            const float *from = x + r * s->tap_row;
+            float *to = dw + r * (size_t)span * s->k + k;
+            weights_block(s, from, x_row, dy + k, dy_row, n_rows, to, rows, part, mv);
+            if (part < span)
+                weights_block(s, from + part, x_row, dy + k, dy_row, n_rows,
+                              to + (size_t)part * s->k, rows, span - part, mv);
+        }
 }
 
 // FORWARD(span, step, vectors, columns), WEIGHTS(rows, span, vectors): at most 28 sums of 32
-// registers, 12 of 16. The first that fits is taken.
+// registers, 12 of 16. The first number of vectors that fits is taken; two vectors load half as
+// much for a multiply-add as one. Of several blocks of columns, the one that repeats fewest.
 #if VEC == 16
-#define FORWARDS FORWARD(3, 1, 2, 14) FORWARD(3, 1, 1, 16) FORWARD(9, 3, 2, 14) FORWARD(9, 3, 1, 16)
+#define FORWARDS                                                                                   \
+    FORWARD(3, 1, 2, 14)                                                                           \
+    FORWARD(3, 1, 2, 11)                                                                           \
+    FORWARD(3, 1, 1, 16) FORWARD(9, 3, 2, 14) FORWARD(9, 3, 2, 11) FORWARD(9, 3, 1, 16)
 #define WEIGHTSS                                                                                   \
-    WEIGHTS(3, 3, 2) WEIGHTS(3, 3, 1) WEIGHTS(3, 9, 1) WEIGHTS(5, 5, 1) WEIGHTS(1, 15, 1)     \
-    WEIGHTS(1, 21, 1)
+    WEIGHTS(3, 3, 2)                                                                               \
+    WEIGHTS(3, 3, 1)                                                                               \
+    WEIGHTS(1, 9, 2)                                                                               \
+    WEIGHTS(3, 9, 1) WEIGHTS(5, 5, 1) WEIGHTS(1, 15, 1) WEIGHTS(1, 21, 2)
 #else
 #define FORWARDS FORWARD(3, 1, 2, 4) FORWARD(3, 1, 1, 8) FORWARD(9, 3, 2, 4) FORWARD(9, 3, 1, 8)
 #define WEIGHTSS WEIGHTS(3, 3, 1) WEIGHTS(1, 9, 1) WEIGHTS(1, 5, 2) WEIGHTS(1, 5, 1)
 #endif
 
 #define FORWARD(span, step, mv, nb)                                                                \
-    static void forward_##span##_##step##_##mv(const struct stem *s, const float *x,               \
-                                               const float *w, float *y)                           \
+    static void forward_##span##_##step##_##mv##_##nb(const struct stem *s, const float *x,        \
+                                                      const float *w, float *y)                    \
     {                                                                                              \
         forward_row(s, x, w, y, span, step, mv, nb);                                               \
     }
@@ -132,12 +145,20 @@ WEIGHTSS
 
 static stem_forward *forward_find(const struct stem *s)
 {
+    stem_forward *found = NULL;
+    size_t vectors = 0, least = 0;
 #define FORWARD(n_span, n_step, mv, nb)                                                            \
-    if (s->span == n_span && s->step == n_step && s->k % (mv * VEC) == 0)                          \
-        return forward_##n_span##_##n_step##_##mv;
+    if (s->span == n_span && s->step == n_step && s->k % (mv * VEC) == 0) {                        \
+        size_t done = (s->columns + nb - 1) / nb * nb;                                             \
+        if (!found || (vectors == mv && done < least)) {                                           \
+            found = forward_##n_span##_##n_step##_##mv##_##nb;                                     \
+            vectors = mv;                                                                          \
+            least = done;                                                                          \
+        }                                                                                          \
+    }
     FORWARDS
 #undef FORWARD
-    return NULL;
+    return found;
 }
 
 static stem_weights *weights_find(const struct stem *s)
