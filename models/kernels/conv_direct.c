@@ -7,6 +7,9 @@
 #include "comm/memory.h"
 #include "models/kernels/conv_direct.h"
 
+#define MERGED_MOST ((size_t)256)
+#define LONG_SUM ((size_t)512) // products
+
 enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta)
 {
@@ -46,7 +49,8 @@ static enum status forward_plan(struct conv_direct *conv)
 // Backward data, input pixels (a + i stride_h, b + j stride_w): each is written once, as a sum over
 // the taps that reach it, last tap first: dy is read upwards, as prefetchers like it (a fifth
 // faster). Offsets are relative to the halo's corner, so they are never negative.
-static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, size_t a, size_t b)
+static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, size_t a, size_t b,
+                              float *sums)
 {
     const struct conv_shape *s = &conv->shape;
     TRY(conv_rows_alloc(rows, conv->taps));
@@ -74,13 +78,17 @@ static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, 
     rows->out_row = s->stride_h * conv->dx.row;
     rows->in_row = conv->dy.row;
     rows->in_reach = ((s->kernel_h - 1) * s->dilation_h / s->stride_h + 1) * conv->dy.row;
+    // Sums that start from memory wait for it; where they are long they are added afterwards.
+    if (conv->dx_beta == 1 && rows->n_taps * conv->k >= LONG_SUM &&
+        !conv_direct_by_strips(conv->taps * conv->k))
+        rows->sums = sums;
     conv->has_gaps = conv->has_gaps || rows->n_taps == 0;
     return rows->n_rows && rows->n_taps
                ? conv_rows_plan(rows, &conv->c_blocks, conv->k, conv->dx_beta)
                : STATUS_OK;
 }
 
-static enum status data_plan(struct conv_direct *conv)
+static enum status data_plan(struct conv_direct *conv, float *sums)
 {
     const struct conv_shape *s = &conv->shape;
     conv->n_phases = s->stride_h * s->stride_w;
@@ -89,7 +97,7 @@ static enum status data_plan(struct conv_direct *conv)
         for (size_t b = 0; b < s->stride_w; b++) {
             struct conv_rows *rows = &conv->phases[a * s->stride_w + b];
             rows->first = rows > conv->phases ? rows[-1].first + rows[-1].n_taps : 0;
-            TRY(phase_plan(conv, rows, a, b));
+            TRY(phase_plan(conv, rows, a, b, sums));
         }
     return STATUS_OK;
 }
@@ -103,7 +111,8 @@ static void view_merge(struct tensor *t, size_t width)
     t->row = t->image = width * t->c;
 }
 
-// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most 256.
+// A pointwise convolution of dense tensors is one long row; cut it in equal chunks of at most
+// MERGED_MOST.
 static void pointwise_merge(struct conv_direct *conv)
 {
     const struct conv_shape *s = &conv->shape;
@@ -114,7 +123,7 @@ static void pointwise_merge(struct conv_direct *conv)
         return;
     conv->positions = conv->x.h * conv->x.w;
     size_t total = conv->x.n * conv->positions;
-    conv->merged = total < 256 ? total : 256;
+    conv->merged = total < MERGED_MOST ? total : MERGED_MOST;
     while (total % conv->merged != 0)
         conv->merged--;
     view_merge(&conv->x, conv->merged);
@@ -138,7 +147,9 @@ static size_t keep_floats(const struct conv_shape *s, struct shape x, size_t n)
 static size_t work_floats(const struct conv_shape *s, struct shape x, size_t n)
 {
     size_t stem = conv_direct_stem_floats(s, x), weights = conv_direct_weights_floats(s, x, n);
-    return stem > weights ? stem : weights;
+    size_t sums = (x.w < MERGED_MOST ? MERGED_MOST : x.w) * CONV_BLOCK;
+    size_t most = stem > weights ? stem : weights;
+    return most > sums ? most : sums;
 }
 
 static bool suits(const struct conv_shape *s, struct shape x, size_t n,
@@ -175,7 +186,7 @@ static enum status plan(struct conv *base)
     TRY(conv_direct_weights_plan(conv, base->work));
     if (!conv->stem.forward)
         TRY(forward_plan(conv));
-    return conv->dx.at && !conv->stem.products ? data_plan(conv) : STATUS_OK;
+    return conv->dx.at && !conv->stem.products ? data_plan(conv, base->work) : STATUS_OK;
 }
 
 static void direct_free(struct conv *base)

@@ -31,8 +31,8 @@ struct conv_tap {
 
 // Taps of equal columns: the columns and, for each output row, its part of the taps.
 struct conv_strip {
-    struct gemm gemm[2];     // full block, rest
-    size_t n_columns, out;   // floats from the row's first output
+    struct gemm gemm[2]; // full block, rest
+    size_t first, n_columns;
     struct conv_range *taps; // (n_rows), may be empty
 };
 
@@ -52,6 +52,9 @@ struct conv_rows {
     size_t in_column, out_column; // floats from column to column
     size_t out_origin, out_row;   // floats: first element within an image, from row to row
     size_t in_row, in_reach;      // floats the base moves a row; from it to the last row's end
+    // A row and block of what is added to outputs, in work: (n_columns, width of the block). NULL:
+    // outputs are written at once.
+    float *sums;
 };
 
 // Backward weights work on this many output rows at a time: `rows` of each of `images` images, one
@@ -108,11 +111,19 @@ struct conv_direct {
     size_t merged, positions;
 };
 
+// One block of packed weights of so many floats a channel is more than the second cache holds along
+// with the rest: strips go through all images one after the other.
+static inline bool conv_direct_by_strips(size_t floats_a_channel)
+{
+    const size_t cached = 256 * 1024; // floats
+    return floats_a_channel * CONV_BLOCK > cached;
+}
+
 enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta);
 enum status conv_rows_alloc(struct conv_rows *rows, size_t taps);
 // Makes strips of taps and fetches kernels: m-blocks of `blocks`, k channels in. From the taps,
-// n_rows, n_columns and steps; reorders the taps.
+// n_rows, n_columns, steps and sums; reorders the taps.
 enum status conv_rows_plan(struct conv_rows *rows, const struct conv_blocks *blocks, size_t k,
                            int beta);
 void conv_rows_free(struct conv_rows *rows);

@@ -85,7 +85,7 @@ static enum status strip_add(struct conv_rows *rows, size_t first, size_t end)
     const struct conv_range columns = rows->tap[first].columns;
     struct conv_strip *strip = &rows->strip[rows->n_strips++];
     strip->n_columns = columns.end - columns.first;
-    strip->out = columns.first * rows->out_column;
+    strip->first = columns.first;
     TRY(memory_alloc(&strip->taps, rows->n_rows, sizeof *strip->taps, "convolution strips"));
     for (size_t i = 0; i < rows->n_rows; i++) {
         struct conv_range *taps = &strip->taps[i];
@@ -135,8 +135,9 @@ enum status conv_rows_plan(struct conv_rows *rows, const struct conv_blocks *blo
             rows->w_offset[b][t] = (rows->first + t) * k * width[b] * sizeof(float);
         for (size_t s = 0; s < rows->n_strips; s++)
             TRY(conv_direct_gemm(&rows->strip[s].gemm[b], width[b], rows->strip[s].n_columns, k,
-                                 width[b], rows->in_column, rows->out_column, false,
-                                 s == 0 ? beta : 1));
+                                 width[b], rows->in_column,
+                                 rows->sums ? width[b] : rows->out_column, false,
+                                 s > 0 || (beta == 1 && !rows->sums)));
     }
     return STATUS_OK;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/kernels/conv_direct.h"
+#include "models/kernels/rows.h"
 
 // Samples of the caller to images of the (perhaps merged) views.
 size_t conv_direct_images(const struct conv_direct *conv, size_t n)
@@ -29,12 +30,23 @@ struct run { // forward or a phase of backward data, of one group
     size_t in_image, out_image; // floats from image to image
 };
 
+static void sums_add(const struct conv_rows *rows, size_t width, float *to)
+{
+    struct tensor sums = tensor_of(1, (struct shape){1, rows->n_columns, width}, 0, 0);
+    struct tensor out = tensor_of(1, (struct shape){1, rows->n_columns, rows->out_column}, 0, 0);
+    sums.at = rows->sums;
+    out.at = to;
+    rows_accumulate_channels(&sums, 0, &out, 0, 1, width, 1);
+}
+
 // Strips [s0, s1) of one block over images [n0, n1).
 static void run_rows(const struct run *run, size_t block, size_t n0, size_t n1, size_t s0,
                      size_t s1)
 {
     const struct conv_rows *rows = run->rows;
-    int rest = conv_block_width(run->blocks, block) < CONV_BLOCK;
+    size_t width = conv_block_width(run->blocks, block);
+    size_t out_column = rows->sums ? width : rows->out_column;
+    int rest = width < CONV_BLOCK;
     const gemm_offset *w_offset = rows->w_offset[rest];
     const float *packed = run->packed + block * CONV_BLOCK * run->floats_a_channel;
     for (size_t n = n0; n < n1; n++)
@@ -44,13 +56,17 @@ static void run_rows(const struct run *run, size_t block, size_t n0, size_t n1, 
                         block * CONV_BLOCK;
             if (block + s0 == 0 && rows->n_taps > 1)
                 ask_ahead(rows, from);
+            float *out = rows->sums ? rows->sums : to;
             for (size_t s = s0; s < s1; s++) {
                 const struct conv_strip *strip = &rows->strip[s];
                 struct conv_range taps = strip->taps[i];
                 if (taps.first < taps.end)
                     gemm_run(&strip->gemm[rest], packed, w_offset + taps.first, from,
-                             rows->in_offset + taps.first, to + strip->out, taps.end - taps.first);
+                             rows->in_offset + taps.first, out + strip->first * out_column,
+                             taps.end - taps.first);
             }
+            if (rows->sums)
+                sums_add(rows, width, to);
         }
 }
 
@@ -61,8 +77,8 @@ static void run_blocks(const struct run *run, size_t n)
     const size_t cached = 128 * 1024; // floats
     size_t strips = run->rows->n_strips, blocks = run->blocks->n;
     bool all_cached = run->floats_a_channel * run->blocks->total <= cached;
-    bool block_cached = run->floats_a_channel * CONV_BLOCK <= 2 * cached;
-    size_t images = all_cached ? 1 : n, step = all_cached || block_cached ? strips : 1;
+    size_t images = all_cached ? 1 : n;
+    size_t step = conv_direct_by_strips(run->floats_a_channel) && !all_cached ? 1 : strips;
     for (size_t n0 = 0; n0 < n; n0 += images)
         for (size_t b = 0; b < blocks; b++)
             for (size_t s = 0; s < strips; s += step)
