@@ -43,6 +43,15 @@ wait $!
 cmp piped.json real.json
 [ -p pipe ] || fail "a pipe is replaced"
 
+# A start that fails leaves no folder, and of one that was there nothing but what it had.
+refused 3 "missing.h5" "$train" digits -q --out fresh --resume missing.h5
+refused 3 "missing.h5" "$train" digits -q --out fresh -o train.init_from=missing.h5
+refused 2 "fresh/digests.jsonl" "$train" digits -q --out fresh --replay 3
+[ ! -e fresh ] || fail "left behind: $(ls -a fresh)"
+mkdir -p mine && echo keep >mine/note
+refused 3 "missing.h5" "$train" digits -q --out mine --resume missing.h5
+grep -q keep mine/note
+
 # Standard output on a full disk, or closed.
 lost() { # COMMAND...
     refused 1 'cannot write to standard output' "$@" >/dev/full

@@ -123,6 +123,7 @@ static enum status folder_open(struct run_folder *folder, const char *out, const
     } else {
         TRY(name_make(folder->path, name));
     }
+    folder->is_new = access(folder->path, F_OK) != 0;
     TRY(folder_make(folder->path));
     snprintf(folder->checkpoints, sizeof folder->checkpoints, "%s/checkpoints", folder->path);
     TRY(lock_take(folder));
@@ -142,6 +143,23 @@ enum status run_folder_open(struct run_folder *folder, struct group *group, cons
     group_broadcast(group, folder, sizeof *folder, 0);
     folder->lock = lock;
     return STATUS_OK;
+}
+
+void run_folder_drop(const struct run_folder *folder, const struct group *group)
+{
+    char lock[RUN_PATH_MAX + 32];
+    if (group->rank != 0 || !folder->is_new)
+        return;
+    rmdir(folder->checkpoints); // as the next, only if it is empty
+    snprintf(lock, sizeof lock, "%s/.lock", folder->path);
+    DIR *entries = opendir(folder->path);
+    bool is_empty = entries != NULL;
+    for (struct dirent *entry; entries && (entry = readdir(entries));)
+        is_empty = is_empty && entry->d_name[0] == '.'; // ., .., .lock
+    if (entries)
+        closedir(entries);
+    if (is_empty && unlink(lock) == 0)
+        rmdir(folder->path);
 }
 
 // errno of what failed, 0: written and on disk.

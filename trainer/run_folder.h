@@ -14,6 +14,7 @@ struct run_folder {
     char path[RUN_PATH_MAX];             // OUT
     char checkpoints[RUN_PATH_MAX + 32]; // OUT/checkpoints
     int lock;                            // rank 0's descriptor, held until the process ends; or -1
+    bool is_new;                         // it was not there before
 };
 
 // Collective. out: the folder, or NULL: runs/<name>-<n> with the first n that is free. anew:
@@ -23,6 +24,8 @@ struct run_folder {
 #define RUN_LOCK_SECONDS 30
 enum status run_folder_open(struct run_folder *folder, struct group *group, const char *out,
                             const char *name, bool anew);
+// Local. After a start that failed: rank 0 removes a new folder again, if nothing lies in it.
+void run_folder_drop(const struct run_folder *folder, const struct group *group);
 // Collective. Writes OUT/recipe.yaml (whole or not at all).
 enum status run_folder_recipe(const struct run_folder *folder, struct group *group,
                               const char *text);

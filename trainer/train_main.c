@@ -181,8 +181,13 @@ static enum status train(struct session *session, const struct args *args)
     struct run_folder folder;
     TRY(run_folder_open(&folder, session->group, args->out, session->recipe->name,
                         is_never && args->replay == 0));
-    if (args->replay > 0)
-        return group_agree(session->group, replay_run(session, &folder, (uint64_t)args->replay));
+    if (args->replay > 0) {
+        enum status replayed = replay_run(session, &folder, (uint64_t)args->replay);
+        replayed = group_agree(session->group, replayed);
+        if (replayed != STATUS_OK)
+            run_folder_drop(&folder, session->group);
+        return replayed;
+    }
     watchdog_folder(folder.path);
     struct beginning beginning = {&folder, session, args, is_never};
     log_line("run    %s", folder.path);
@@ -201,8 +206,10 @@ static enum status train(struct session *session, const struct args *args)
         .force = args->force,
     };
     enum status status = group_agree(session->group, loop_run(session, &config));
-    if (status != STATUS_OK && status != STATUS_STOPPED)
+    if (status != STATUS_OK && status != STATUS_STOPPED) {
+        run_folder_drop(&folder, session->group);
         return status;
+    }
     if (status == STATUS_OK)
         TRY(plan_show_measured(session));
     if (status == STATUS_OK && !rehearsal_is_built())
