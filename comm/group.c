@@ -18,6 +18,7 @@
 #include "comm/log.h"
 #include "comm/memory.h"
 #include "comm/rehearsal.h"
+#include "comm/shared.h"
 #include "comm/spin.h"
 #include "comm/watchdog.h"
 
@@ -162,9 +163,11 @@ static void agree_bf16(struct group *group, bool mine)
 // The lowest instruction set of all ranks is in force on all.
 static enum status agree_isa(struct group *group)
 {
-    enum isa mine;
-    bool has_bf16;
-    enum status status = own_isa(&mine, &has_bf16);
+    enum isa mine = ISA_BASE;
+    bool has_bf16 = false;
+    enum status status = shared_environment_check();
+    if (status == STATUS_OK)
+        status = own_isa(&mine, &has_bf16);
     TRY(group_agree(group, status));
     int code = (int)mine, lowest = code, highest = code;
     if (group->size > 1)

@@ -29,6 +29,14 @@ struct shared {
     void **windows;            // (size) NULL: not mapped
 };
 
+enum status shared_environment_check(void)
+{
+    const char *text = getenv("SW2_SHARED");
+    CHECK(!text || !text[0] || strcmp(text, "on") == 0 || strcmp(text, "off") == 0, STATUS_USAGE,
+          "environment variable SW2_SHARED is '%s', expected on or off", text);
+    return STATUS_OK;
+}
+
 bool shared_is_wanted(const struct group *group)
 {
     const char *text = getenv("SW2_SHARED");

@@ -15,6 +15,7 @@ struct shared;
 // same on all ranks, where there is no such memory: one rank, several hosts, ranks in containers
 // that do not see each other, a simulator, or SW2_SHARED=off. STATUS_ERROR: out of memory.
 enum status shared_init(struct shared **shared, struct group *group, size_t bytes);
+enum status shared_environment_check(void); // local: STATUS_USAGE: SW2_SHARED is not on or off
 bool shared_is_wanted(const struct group *group); // as far as can be said before trying
 void shared_free(struct shared *shared);          // NULL is allowed
 void *shared_own(const struct shared *shared);

@@ -46,6 +46,9 @@ SW2_ISA=base expect 0 2 'isa base, MPI 0' "$program" isa
 SW2_ISA=mmx expect 2 2 "unknown instruction set 'mmx'" "$program" isa
 one_bad='[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && export SW2_ISA=mmx; exec "$0" isa'
 expect 2 20 "unknown instruction set 'mmx'" mpirun -q -np 3 bash -c "$one_bad" "$program"
+one_bad='[ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 1 ] && export SW2_SHARED=maybe; exec "$0" isa'
+expect 2 20 "SW2_SHARED is 'maybe', expected on or off" \
+    mpirun -q -np 3 bash -c "$one_bad" "$program"
 
 # Lonely runs: the launcher says several, MPI says one.
 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0 expect 2 5 'the launcher started 4 tasks' "$program" isa
