@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Plans the rows of the direct convolution: which taps serve which outputs, and their kernels. At
 // the edges a tap reads nothing but padding; such products are left out: whole rows always, columns
-// where that pays. They are a seventh of all at 8x8 (3x3 taps), a fortieth at 56x56.
+// where that pays. They are a sixth of all at 8x8 (3x3 taps), a fortieth at 56x56.
 #include <stdlib.h>
 
 #include "comm/memory.h"
