@@ -108,16 +108,13 @@ static void tap_scatter(const struct conv_direct *conv, const float *products, s
 {
     const struct conv_shape *s = &conv->shape;
     size_t right = t * s->dilation_w, step = s->stride_w * conv->c;
-    size_t first = right >= s->pad_w ? 0 : (s->pad_w - right + s->stride_w - 1) / s->stride_w;
-    size_t end = conv->dx.w + s->pad_w <= right // columns that fall into dx
-                     ? 0
-                     : (conv->dx.w + s->pad_w - right - 1) / s->stride_w + 1;
-    end = end < conv->y.w ? end : conv->y.w;
+    struct conv_range columns = // that fall into dx
+        conv_range_inside((int64_t)right - (int64_t)s->pad_w, s->stride_w, conv->dx.w, conv->y.w);
     for (size_t c = 0; c < conv->c; c++) {
         const float *from = products + c;
         float *to =
             dx + (ptrdiff_t)c + ((ptrdiff_t)right - (ptrdiff_t)s->pad_w) * (ptrdiff_t)conv->c;
-        for (size_t q = first; q < end; q++)
+        for (size_t q = columns.first; q < columns.end; q++)
             to[q * step] += from[q * m];
     }
 }
