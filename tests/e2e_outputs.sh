@@ -43,7 +43,7 @@ wait $!
 cmp piped.json real.json
 [ -p pipe ] || fail "a pipe is replaced"
 
-# A start that fails leaves no folder, and of one that was there nothing but what it had.
+# A start that fails leaves no new folder, and takes nothing from one that was there.
 refused 3 "missing.h5" "$train" digits -q --out fresh --resume missing.h5
 refused 3 "missing.h5" "$train" digits -q --out fresh -o train.init_from=missing.h5
 refused 2 "fresh/digests.jsonl" "$train" digits -q --out fresh --replay 3

@@ -207,8 +207,7 @@ void profile_table_write(const struct profile *p, const struct profile_sums *sum
     fprintf(file,
             "profile of rank 0: %llu steps, %.0f images in grains of %zu, %d thread%s; one "
             "core's FMA peak\n%.1f GFLOP/s (fp32). Above 100 %% of it: Winograd, bf16, and "
-            "products with "
-            "padding,\nwhich are counted but not done. GB/s: each operand once.\n",
+            "products with padding,\nwhich are counted but not done. GB/s: each operand once.\n",
             (unsigned long long)steps, sums->images, p->grain, p->n_lanes,
             p->n_lanes > 1 ? "s" : "", p->peak * 1e-9);
     layers_put(&t);

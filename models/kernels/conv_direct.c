@@ -7,8 +7,8 @@
 #include "comm/memory.h"
 #include "models/kernels/conv_direct.h"
 
-#define MERGED_MOST ((size_t)256)
-#define LONG_SUM ((size_t)512) // products
+#define MERGED_MOST ((size_t)256) // positions of a row of a merged pointwise convolution
+#define LONG_SUM ((size_t)512)    // products an output: adding the sum afterwards costs little
 
 enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta)

@@ -38,8 +38,8 @@ struct conv_strip {
 
 // Forward or one phase of backward data: every output row is one batch-reduce GEMM a block for all
 // columns, and one that adds to some of them for each other strip.
-// Rows of the output: image n, row first_row + i * row_step, i < n_rows; their first float at
-// out_origin. The input row that tap 0's offsets count from moves by in_step a row.
+// Row i < n_rows of an image's outputs begins at out_origin + i * out_row, and its taps' offsets
+// count from i * in_row of the image's input.
 struct conv_rows {
     size_t n_taps;
     struct conv_tap *tap;     // (n_taps) strip after strip

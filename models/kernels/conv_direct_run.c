@@ -30,6 +30,7 @@ struct run { // forward or a phase of backward data, of one group
     size_t in_image, out_image; // floats from image to image
 };
 
+// The row and block in `sums` goes to its outputs.
 static void sums_add(const struct conv_rows *rows, size_t width, float *to)
 {
     struct tensor sums = tensor_of(1, (struct shape){1, rows->n_columns, width}, 0, 0);
