@@ -150,15 +150,15 @@ void run_folder_drop(const struct run_folder *folder, const struct group *group)
     char lock[RUN_PATH_MAX + 32];
     if (group->rank != 0 || !folder->is_new)
         return;
-    rmdir(folder->checkpoints); // as the next, only if it is empty
     snprintf(lock, sizeof lock, "%s/.lock", folder->path);
     DIR *entries = opendir(folder->path);
-    bool is_empty = entries != NULL;
+    bool has_begun = entries == NULL; // then recipe.yaml lies in it, and the folder stays whole
     for (struct dirent *entry; entries && (entry = readdir(entries));)
-        is_empty = is_empty && entry->d_name[0] == '.'; // ., .., .lock
+        has_begun = has_begun || // not ., .., .lock
+                    (entry->d_name[0] != '.' && strcmp(entry->d_name, "checkpoints") != 0);
     if (entries)
         closedir(entries);
-    if (is_empty && unlink(lock) == 0)
+    if (!has_begun && (rmdir(folder->checkpoints) == 0 || errno == ENOENT) && unlink(lock) == 0)
         rmdir(folder->path);
 }
 

@@ -24,7 +24,8 @@ struct run_folder {
 #define RUN_LOCK_SECONDS 30
 enum status run_folder_open(struct run_folder *folder, struct group *group, const char *out,
                             const char *name, bool anew);
-// Local. After a start that failed: rank 0 removes a new folder again, if nothing lies in it.
+// Local. After a start that failed: rank 0 removes a new folder again. One with a recipe stays: its
+// run had begun.
 void run_folder_drop(const struct run_folder *folder, const struct group *group);
 // Collective. Writes OUT/recipe.yaml (whole or not at all).
 enum status run_folder_recipe(const struct run_folder *folder, struct group *group,
