@@ -21,8 +21,9 @@ static void ask_ahead(const struct conv_rows *rows, const float *from)
         __builtin_prefetch(from + rows->in_reach + i, 0, 2);
 }
 
-struct run { // forward or a phase of backward data, of one group
-    const struct conv_rows *rows;
+struct run { // forward or backward data, of one group
+    const struct conv_rows *phases;
+    size_t n_phases;
     const struct conv_blocks *blocks;
     size_t floats_a_channel; // of packed weights
     const float *packed, *from;
@@ -40,25 +41,28 @@ static void sums_add(const struct conv_rows *rows, size_t width, float *to)
     rows_accumulate_channels(&sums, 0, &out, 0, 1, width, 1);
 }
 
-// Strips [s0, s1) of one block over images [n0, n1).
-static void run_rows(const struct run *run, size_t block, size_t n0, size_t n1, size_t s0,
-                     size_t s1)
+struct span { // of images, output rows, strips
+    size_t first, end;
+};
+
+// Strips of one block over output rows of images, in one phase.
+static void run_rows(const struct run *run, const struct conv_rows *rows, size_t block,
+                     struct span images, struct span outputs, struct span strips)
 {
-    const struct conv_rows *rows = run->rows;
     size_t width = conv_block_width(run->blocks, block);
     size_t out_column = rows->sums ? width : rows->out_column;
     int rest = width < CONV_BLOCK;
     const gemm_offset *w_offset = rows->w_offset[rest];
     const float *packed = run->packed + block * CONV_BLOCK * run->floats_a_channel;
-    for (size_t n = n0; n < n1; n++)
-        for (size_t i = 0; i < rows->n_rows; i++) {
+    for (size_t n = images.first; n < images.end; n++)
+        for (size_t i = outputs.first; i < outputs.end; i++) {
             const float *from = run->from + n * run->in_image + i * rows->in_row;
             float *to = run->to + n * run->out_image + rows->out_origin + i * rows->out_row +
                         block * CONV_BLOCK;
-            if (block + s0 == 0 && rows->n_taps > 1)
+            if (block + strips.first == 0 && rows->n_taps > 1)
                 ask_ahead(rows, from);
             float *out = rows->sums ? rows->sums : to;
-            for (size_t s = s0; s < s1; s++) {
+            for (size_t s = strips.first; s < strips.end; s++) {
                 const struct conv_strip *strip = &rows->strip[s];
                 struct conv_range taps = strip->taps[i];
                 if (taps.first < taps.end)
@@ -71,19 +75,36 @@ static void run_rows(const struct run *run, size_t block, size_t n0, size_t n1, 
         }
 }
 
-// Image by image while all packed weights stay in cache, else block by block, and strip by strip
-// where even one block's do not.
-static void run_blocks(const struct run *run, size_t n)
+// A row of the input serves all blocks of all phases (the first has the most rows) while it stays
+// in cache.
+static void run_by_rows(const struct run *run, size_t n)
+{
+    for (size_t image = 0; image < n; image++)
+        for (size_t i = 0; i < run->phases[0].n_rows; i++)
+            for (size_t p = 0; p < run->n_phases; p++)
+                for (size_t b = 0; b < run->blocks->n && i < run->phases[p].n_rows; b++)
+                    run_rows(run, &run->phases[p], b, (struct span){image, image + 1},
+                             (struct span){i, i + 1}, (struct span){0, run->phases[p].n_strips});
+}
+
+// Row by row while all packed weights stay in cache, else block by block, and strip by strip where
+// even one block's do not.
+static void run_all(const struct run *run, size_t n)
 {
     const size_t cached = 128 * 1024; // floats
-    size_t strips = run->rows->n_strips, blocks = run->blocks->n;
-    bool all_cached = run->floats_a_channel * run->blocks->total <= cached;
-    size_t images = all_cached ? 1 : n;
-    size_t step = conv_direct_by_strips(run->floats_a_channel) && !all_cached ? 1 : strips;
-    for (size_t n0 = 0; n0 < n; n0 += images)
-        for (size_t b = 0; b < blocks; b++)
-            for (size_t s = 0; s < strips; s += step)
-                run_rows(run, b, n0, n0 + images, s, s + step);
+    if (run->floats_a_channel * run->blocks->total <= cached) {
+        run_by_rows(run, n);
+        return;
+    }
+    bool by_strips = conv_direct_by_strips(run->floats_a_channel);
+    for (size_t p = 0; p < run->n_phases; p++) {
+        const struct conv_rows *rows = &run->phases[p];
+        size_t step = by_strips ? 1 : rows->n_strips;
+        for (size_t b = 0; b < run->blocks->n; b++)
+            for (size_t s = 0; s < rows->n_strips; s += step)
+                run_rows(run, rows, b, (struct span){0, n}, (struct span){0, rows->n_rows},
+                         (struct span){s, s + step});
+    }
 }
 
 void conv_direct_forward(const struct conv *base, size_t n)
@@ -91,7 +112,8 @@ void conv_direct_forward(const struct conv *base, size_t n)
     const struct conv_direct *conv = base->self;
     const struct conv_shape *s = &conv->shape;
     const float *x = conv->x.at - s->pad_h * conv->x.row - s->pad_w * conv->x.c;
-    struct run run = {.rows = &conv->forward,
+    struct run run = {.phases = &conv->forward,
+                      .n_phases = 1,
                       .blocks = &conv->k_blocks,
                       .floats_a_channel = conv->taps * conv->c,
                       .in_image = conv->x.image,
@@ -104,7 +126,7 @@ void conv_direct_forward(const struct conv *base, size_t n)
         run.packed = conv->packed_forward + g * conv->taps * conv->c * conv->k;
         run.from = x + g * conv->c;
         run.to = conv->y.at + g * conv->k;
-        run_blocks(&run, conv_direct_images(conv, n));
+        run_all(&run, conv_direct_images(conv, n));
     }
 }
 
@@ -125,18 +147,18 @@ void conv_direct_backward_data(const struct conv *base, size_t n)
     }
     n = conv_direct_images(conv, n);
     const float *dy = conv->dy.at - conv->dy.halo_h * conv->dy.row - conv->dy.halo_w * conv->dy.c;
-    struct run run = {.blocks = &conv->c_blocks,
+    struct run run = {.phases = conv->phases,
+                      .n_phases = conv->n_phases,
+                      .blocks = &conv->c_blocks,
                       .floats_a_channel = conv->taps * conv->k,
                       .in_image = conv->dy.image,
                       .out_image = conv->dx.image};
     if (conv->has_gaps && conv->dx_beta == 0)
         zero_rows(&conv->dx, n);
-    for (size_t i = 0; i < conv->n_phases; i++)
-        for (size_t g = 0; g < conv->shape.groups && conv->phases[i].n_taps > 0; g++) {
-            run.rows = &conv->phases[i];
-            run.packed = conv->packed_backward + g * conv->taps * conv->c * conv->k;
-            run.from = dy + g * conv->k;
-            run.to = conv->dx.at + g * conv->c;
-            run_blocks(&run, n);
-        }
+    for (size_t g = 0; g < conv->shape.groups; g++) {
+        run.packed = conv->packed_backward + g * conv->taps * conv->c * conv->k;
+        run.from = dy + g * conv->k;
+        run.to = conv->dx.at + g * conv->c;
+        run_all(&run, n);
+    }
 }

@@ -38,7 +38,7 @@ static struct conv_chunk chunk_cut(const struct conv_shape *s, size_t c, size_t 
     chunk.packs_x = c > CONV_BLOCK && !is_pointwise && s->stride_w == 1;
     size_t pixels = chunk.packs_dy && chunk.packs_x   ? 1024
                     : chunk.packs_dy || chunk.packs_x ? 256
-                                                      : size_max(1, 98304 / size_max(c + k, 64));
+                                                      : size_max(1, 21504 / size_max(c + k, 64));
     chunk.images = size_min(n, size_max(1, pixels / (h * w)));
     size_t n_parts = (h * w + pixels - 1) / pixels;
     chunk.rows = n_parts > 1 ? size_max(1, (h + n_parts - 1) / n_parts) : h;

@@ -31,10 +31,32 @@ static inline struct taps taps_of(const struct rows_window *k, const struct tens
     return t;
 }
 
+// Asks for what a window further on reads first: the pixels of its last rows and columns.
+static inline void window_ahead(const struct rows_window *k, const struct taps *t,
+                                const struct tensor *x, const float *image)
+{
+    size_t h0 = t->h1 > t->h0 + k->stride_h ? t->h1 - k->stride_h : t->h0;
+    for (size_t h = h0; h < t->h1; h++)
+        for (size_t i = 0; i < k->stride_w * x->c; i += 16)
+            vec_ahead(image + h * x->row + t->w0 * x->c + i);
+}
+
+// Tensors that stay in the second cache from pass to pass need no asking.
+static inline bool is_large(const struct tensor *x, size_t n)
+{
+    return n * x->h * x->w * x->c > 256 * 1024;
+}
+
 // Larger of both; a NaN wins and stays.
 TEMPLATE vec vec_larger(vec m, vec x)
 {
+#if defined(__AVX512F__)
+    __m512 larger = _mm512_max_ps((__m512)x, (__m512)m); // where either is NaN: m
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    return (vec)_mm512_mask_mov_ps(larger, nan, (__m512)x);
+#else
     return vec_select((x > m) | (x != x), x, m);
+#endif
 }
 
 TEMPLATE void pool_max_block(int B, size_t part, const struct taps *t, const struct tensor *x,
@@ -87,11 +109,14 @@ TEMPLATE void pool_forward(bool is_max, const struct rows_window *window, const 
 {
     const struct tensor in = *x; // a copy, as in pool_max_back
     const struct rows_window k = *window;
+    const bool asks = is_large(x, n);
     for (size_t i = 0; i < n; i++)
         for (size_t p = 0; p < y->h; p++)
             for (size_t q = 0; q < y->w; q++) {
                 const struct taps t = taps_of(&k, &in, p, q);
                 const float *image = tensor_row(&in, i, 0);
+                if (asks)
+                    window_ahead(&k, &t, &in, image);
                 float *out = tensor_row(y, i, p) + q * in.c;
 #define BLOCK(B, part) pool_block(is_max, B, part, &t, &in, image + c0, out + c0)
                 CHANNEL_BLOCKS(in.c, BLOCK);

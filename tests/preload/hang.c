@@ -2,7 +2,7 @@
 // Loaded before a program (LD_PRELOAD), makes one rank hang as soon as a file appears:
 //   SW2_HANG=RANK:KIND:FILE   KIND loop:   the main thread computes for ever, inside a grain
 //                                  worker: another thread does
-//                                  stderr: as loop, and nobody reads the output, which is full
+//                                  stderr: as loop, then the output is full, and nobody reads it
 //                                  read:   pread blocks, as from a file server that is gone
 //                                  slow:   each pread takes half a second
 // For e2e_hang.sh.
@@ -20,7 +20,7 @@
 
 static char kind[16];
 static const char *file;
-static atomic_bool is_on;
+static atomic_bool is_on, is_in_loop;
 
 static void output_fill(void)
 {
@@ -40,9 +40,12 @@ static void *wait_run(void *context)
     (void)context;
     while (access(file, F_OK) != 0)
         usleep(10000);
-    if (strcmp(kind, "stderr") == 0)
-        output_fill();
     atomic_store(&is_on, true);
+    if (strcmp(kind, "stderr") == 0) { // not before: the main thread would wait for a reader
+        while (!atomic_load(&is_in_loop))
+            usleep(1000);
+        output_fill();
+    }
     return NULL;
 }
 
@@ -84,7 +87,7 @@ void *memset(void *to, int value, size_t n)
     volatile unsigned char *at = to;
     if (atomic_load_explicit(&is_on, memory_order_relaxed))
         for (volatile unsigned long i = 0; must_loop(__builtin_return_address(0)); i++)
-            ;
+            atomic_store_explicit(&is_in_loop, true, memory_order_relaxed);
     for (size_t i = 0; i < n; i++)
         at[i] = (unsigned char)value;
     return to;
