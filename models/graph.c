@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "comm/memory.h"
+#include "models/layers/window.h"
 
 static enum status layer_read(struct layer *layer, const struct network_node *node, int index,
                               const struct model_config *config)
@@ -143,6 +144,25 @@ static void norm_defer(struct graph *graph, size_t adder)
     }
 }
 
+// A batch-norm whose only reader is a max-pool is computed within the pool's windows. Its backward
+// reads the pool's dy, so none may run between the two.
+static void norm_pool(struct graph *graph, size_t pool)
+{
+    int root = graph_x_root(graph, pool, 0);
+    struct layer *layer = &graph->layers[pool], *norm = root > 0 ? &graph->layers[root - 1] : NULL;
+    if (!norm || norm->ops != layer_ops_find("batchnorm") || readers_count(graph, root) != 1 ||
+        graph_is_kept(graph, root))
+        return;
+    for (size_t i = (size_t)root; i < pool; i++)
+        if (!graph->is_skipped[i])
+            return;
+    struct rows_window window = pool_window(layer);
+    norm->work_floats += rows_pool_norm_floats(&window, graph->tensors[root].shape);
+    norm->is_deferred = true;
+    norm->pool = layer;
+    layer->norm[0] = norm;
+}
+
 // A max-pool that alone reads a convolution with ReLU, and whose dy it may mask: no add shares it.
 static void pool_source(struct graph *graph, size_t pool)
 {
@@ -201,8 +221,10 @@ void graph_share(struct graph *graph)
         if (graph->layers[i].ops == add)
             norm_defer(graph, i);
     for (size_t i = 0; i < graph->network.n; i++)
-        if (graph->layers[i].ops == maxpool)
+        if (graph->layers[i].ops == maxpool) {
+            norm_pool(graph, i);
             pool_source(graph, i);
+        }
     halos_collect(graph);
     for (size_t i = 0; i < graph->network.n; i++)
         if (graph->layers[i].ops == flatten)

@@ -18,6 +18,8 @@ void graph_mark_reads(const struct graph *graph, size_t i, bool *is_read)
     for (int k = 0; k < layer->n_x; k++)
         if (layer->norm[k]) // its sums are the add's
             is_read[graph_x_value(graph, i, k)] = true;
+    if (layer->pool)
+        is_read[layer->pool->index + 1] = true;
     bool reads_mask = layer->relu && !(spares & SPARES_MASK) && !layer->is_pooled;
     if (!(spares & SPARES_Y) || reads_mask)
         is_read[i + 1] = true;
@@ -132,6 +134,9 @@ static enum status slopes_place(struct graph *graph)
     const size_t n = graph->network.n, end = n + 1 + graph->n_steps;
     for (size_t b = 0; b < graph->n_buffers; b++)
         graph->slopes[b] = (struct arena_item){.floats = tensor_floats(&graph->buffers[b].view)};
+    for (size_t i = 0; i < n; i++)
+        if (graph->layers[i].pool && graph->tensors[i + 1].gradient >= 0) // never made
+            graph->slopes[graph->tensors[i + 1].gradient].floats = 0;
     struct arena_item *output = &graph->slopes[graph_root(graph, (int)n)->gradient];
     bool has_halo = !tensor_is_dense(&graph->buffers[output - graph->slopes].view);
     arena_begin(output, has_halo ? 0 : n); // the loss clears no halo
@@ -140,6 +145,9 @@ static enum status slopes_place(struct graph *graph)
         if (graph->steps[k].is_again)
             continue;
         slope_use(&graph->slopes[graph->tensors[i + 1].gradient], time);
+        if (graph->layers[i].pool)
+            slope_use(&graph->slopes[graph->tensors[graph->layers[i].pool->index + 1].gradient],
+                      time);
         for (int x = 0; x < graph->layers[i].n_x; x++) {
             int b = graph->tensors[graph_x_root(graph, i, x)].gradient;
             if (b >= 0)

@@ -104,8 +104,9 @@ struct layer {
     struct tensor x[LAYER_INPUTS_MAX], dx[LAYER_INPUTS_MAX]; // views; dx[i].at NULL: not wanted
     float dx_beta[LAYER_INPUTS_MAX];
     struct tensor y, dy;
-    bool is_deferred; // a norm whose y is never made: the add that alone reads it applies the norm
-    struct layer *norm[LAYER_INPUTS_MAX]; // of an add: x[k] is the x of this deferred norm; or NULL
+    bool is_deferred; // a norm whose y is never made: who alone reads it applies the norm
+    struct layer *norm[LAYER_INPUTS_MAX]; // of that add or max-pool: x[k] is the norm's x; or NULL
+    struct layer *pool; // of a deferred norm: that max-pool, whose backward it does; NULL: an add
     struct layer *source; // of a max-pool: the convolution before it, whose ReLU and bias it does
     bool is_pooled;       // of that convolution, in backward, on its own smaller dy
     bool is_frozen; // by the recipe: parameters and running statistics stay, norms use the latter

@@ -23,7 +23,7 @@
 struct fused_case {
     const char *name;
     const char *features; // NOTHING stands for the layer that does nothing, or for none
-    int n_deferred;       // norms left to an add
+    int n_deferred;       // norms left to an add or a pool
 };
 
 #define NOTHING "@"
@@ -66,6 +66,37 @@ static const struct fused_case cases[] = {
     {"conv, ReLU, overlapping pool",
      "- repeat: {times: 2, layers: [{conv: {out: 8, kernel: 3, pad: 1, bias: false}}, "
      "{relu: {}}" NOTHING ", {maxpool: {kernel: 3, stride: 2, pad: 1}}]}\n",
+     0},
+    {"norm, ReLU, pool",
+     "- repeat: {times: 2, layers: [" CONV ", " NORM ", {relu: {}}" NOTHING
+     ", {maxpool: {kernel: 2}}]}\n",
+     2},
+    {"norm, ReLU, overlapping pool",
+     "- repeat: {times: 2, layers: [" CONV ", " NORM ", {relu: {}}" NOTHING
+     ", {maxpool: {kernel: 3, stride: 2, pad: 1}}]}\n",
+     2},
+    {"norm, pool",
+     "- repeat: {times: 1, layers: [" CONV ", " NORM NOTHING
+     ", {maxpool: {kernel: 3, stride: 2}}]}\n",
+     1},
+    {"norm on the input",
+     "- repeat: {times: 1, layers: [" NORM NOTHING
+     ", {maxpool: {kernel: 3, stride: 1, pad: 1}}]}\n",
+     1},
+    {"the norm's x is read twice, the pool feeds a residual block",
+     "- conv: {out: 8, kernel: 3, pad: 1, name: a}\n"
+     "- repeat: {times: 1, layers: [{batchnorm: {scale: false}}" NOTHING
+     ", {maxpool: {kernel: 3, stride: 1, pad: 1}}]}\n"
+     "- residual: {body: [" CONV "]}\n- relu: {name: z}\n- add: {from: [z, a]}\n",
+     1},
+    {"a pool and another reader",
+     "- " CONV "\n- batchnorm: {name: a}\n- maxpool: {kernel: 3, stride: 1, pad: 1, name: b}\n"
+     "- add: {from: [a, b]}\n",
+     0},
+    {"another layer between norm and pool",
+     "- conv: {out: 8, kernel: 3, pad: 1, name: a}\n- batchnorm: {name: b}\n"
+     "- conv: {out: 8, kernel: 3, pad: 1, name: c, from: [a]}\n"
+     "- maxpool: {kernel: 3, stride: 1, pad: 1, name: d, from: [b]}\n- add: {from: [c, d]}\n",
      0},
     {"three inputs",
      "- conv: {out: 8, kernel: 3, pad: 1, name: a}\n- batchnorm: {name: b, from: [a]}\n"

@@ -67,6 +67,21 @@ static const char *const networks[] = {
     "- globalpool: {}\n"
     "head:\n"
     "- dense: {out: 5}\n",
+    // Norms within pools.
+    "features:\n"
+    "- conv: {out: 4, kernel: 3, pad: 1, bias: false}\n"
+    "- batchnorm: {}\n"
+    "- maxpool: {kernel: 3, stride: 1, pad: 1}\n"
+    "- repeat:\n"
+    "    times: 5\n"
+    "    layers:\n"
+    "    - conv: {out: 12, kernel: 3, pad: 1, bias: false}\n"
+    "    - conv: {out: 4, kernel: 3, pad: 1, bias: false}\n"
+    "    - batchnorm: {}\n"
+    "    - relu: {}\n"
+    "    - maxpool: {kernel: 3, stride: 1, pad: 1}\n"
+    "head:\n"
+    "- dense: {out: 5}\n",
 };
 
 static struct model *model_open(struct yaml *yaml, struct shape input, size_t grain, size_t classes,

@@ -129,6 +129,30 @@ void rows_pool_max_backward(const struct rows_window *window, const struct tenso
     table()->pool_max_backward(window, x, y, dy, dx, n, beta);
 }
 
+void rows_pool_norm(const struct rows_pooled *pooled, const struct tensor *x, size_t n)
+{
+    table()->pool_norm(pooled, x, n);
+}
+
+void rows_pool_norm_sums(const struct rows_pooled *pooled, const struct tensor *x, size_t n,
+                         const float *mean, float *sum_dy, float *sum_dyx)
+{
+    table()->pool_norm_sums(pooled, x, n, mean, sum_dy, sum_dyx);
+}
+
+void rows_pool_norm_backward(const struct rows_pooled *pooled, const struct tensor *x,
+                             const struct tensor *dx, size_t n, const float *b, const float *d,
+                             float beta, float *work)
+{
+    table()->pool_norm_backward(pooled, x, dx, n, b, d, beta, work);
+}
+
+// Rows that a row of windows reaches, and those up to the next.
+size_t rows_pool_norm_floats(const struct rows_window *window, struct shape x)
+{
+    return (window->kernel_h + window->stride_h) * x.w * x.c;
+}
+
 void rows_pool_mean(const struct rows_window *window, const struct tensor *x,
                     const struct tensor *y, size_t n)
 {

@@ -78,6 +78,26 @@ void rows_pool_max(const struct rows_window *window, const struct tensor *x, con
 void rows_pool_max_backward(const struct rows_window *window, const struct tensor *x,
                             const struct tensor *y, const struct tensor *dy,
                             const struct tensor *dx, size_t n, float beta);
+
+// Max pooling of v = x scale[c] + shift[c] (a batch-norm's output, and max(0, .) if relu), which is
+// never made: y = the largest v of each window.
+struct rows_pooled {
+    struct rows_window window;
+    struct tensor y, dy;        // dy: in backward
+    const float *scale, *shift; // (c)
+    bool relu;
+};
+void rows_pool_norm(const struct rows_pooled *pooled, const struct tensor *x, size_t n);
+// The norm's backward, as rows_norm_sums and rows_norm_backward: dy', of the shape of x, has the dy
+// of each window at its first tap with v == y (where y > 0, if relu), else 0.
+void rows_pool_norm_sums(const struct rows_pooled *pooled, const struct tensor *x, size_t n,
+                         const float *mean, float *sum_dy, float *sum_dyx);
+// work: rows_pool_norm_floats
+void rows_pool_norm_backward(const struct rows_pooled *pooled, const struct tensor *x,
+                             const struct tensor *dx, size_t n, const float *b, const float *d,
+                             float beta, float *work);
+size_t rows_pool_norm_floats(const struct rows_window *window, struct shape x);
+
 void rows_pool_mean(const struct rows_window *window, const struct tensor *x,
                     const struct tensor *y, size_t n);
 void rows_pool_mean_backward(const struct rows_window *window, const struct tensor *dy,

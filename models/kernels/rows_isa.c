@@ -11,6 +11,8 @@
 
 #include "models/kernels/rows_pool.inc.h"
 
+#include "models/kernels/rows_pool_norm.inc.h"
+
 #include "models/kernels/rows_peak.inc.h"
 
 #define JOIN_(a, b) a##b
@@ -35,6 +37,9 @@ const struct rows_table JOIN(rows_table_, ROWS_ISA) = {
     .exp = exp_floats,
     .pool_max = pool_max,
     .pool_max_backward = pool_max_backward,
+    .pool_norm = pool_norm,
+    .pool_norm_sums = pool_norm_sums,
+    .pool_norm_backward = pool_norm_backward,
     .pool_mean = pool_mean,
     .pool_mean_backward = pool_mean_backward,
     .fma = fma_peak,

@@ -32,13 +32,22 @@ static inline struct taps taps_of(const struct rows_window *k, const struct tens
 }
 
 // Asks for what a window further on reads first: the pixels of its last rows and columns.
-static inline void window_ahead(const struct rows_window *k, const struct taps *t,
-                                const struct tensor *x, const float *image)
+TEMPLATE void window_ahead(const struct rows_window *k, const struct taps *t,
+                           const struct tensor *x, const float *image)
 {
-    size_t h0 = t->h1 > t->h0 + k->stride_h ? t->h1 - k->stride_h : t->h0;
-    for (size_t h = h0; h < t->h1; h++)
+    size_t h = t->h1 > t->h0 + k->stride_h ? t->h1 - k->stride_h : t->h0;
+    for (; h < t->h1; h++)
         for (size_t i = 0; i < k->stride_w * x->c; i += 16)
             vec_ahead(image + h * x->row + t->w0 * x->c + i);
+}
+
+// ... and what it reads of its own.
+TEMPLATE void outputs_ahead(const float *y, const float *dy, size_t channels)
+{
+    for (size_t i = 0; i < channels; i += 16) {
+        vec_ahead(y + i);
+        vec_ahead(dy + i);
+    }
 }
 
 // Tensors that stay in the second cache from pass to pass need no asking.
@@ -115,9 +124,9 @@ TEMPLATE void pool_forward(bool is_max, const struct rows_window *window, const 
             for (size_t q = 0; q < y->w; q++) {
                 const struct taps t = taps_of(&k, &in, p, q);
                 const float *image = tensor_row(&in, i, 0);
+                float *out = tensor_row(y, i, p) + q * in.c;
                 if (asks)
                     window_ahead(&k, &t, &in, image);
-                float *out = tensor_row(y, i, p) + q * in.c;
 #define BLOCK(B, part) pool_block(is_max, B, part, &t, &in, image + c0, out + c0)
                 CHANNEL_BLOCKS(in.c, BLOCK);
 #undef BLOCK
@@ -181,7 +190,7 @@ TEMPLATE void pool_max_back_block(int B, size_t part, bool adds, const struct ta
             }
 }
 
-TEMPLATE void pool_max_back(bool adds, bool clears, const struct rows_window *window,
+TEMPLATE void pool_max_back(bool adds, bool clears, bool asks, const struct rows_window *window,
                             const struct tensor *x, const struct tensor *y, const struct tensor *dy,
                             const struct tensor *dx, size_t i)
 {
@@ -196,6 +205,10 @@ TEMPLATE void pool_max_back(bool adds, bool clears, const struct rows_window *wi
             const float *image = tensor_row(&in, i, 0), *from = tensor_row(y, i, p) + q * in.c;
             const float *gradient = tensor_row(dy, i, p) + q * in.c;
             float *to = tensor_row(&out, i, 0);
+            if (asks) {
+                window_ahead(&k, &t, &in, image);
+                outputs_ahead(from, gradient, in.c);
+            }
 #define BLOCK(B, part)                                                                             \
     pool_max_back_block(B, part, adds, &t, &in, &out, image + c0, from + c0, gradient + c0, to + c0)
             CHANNEL_BLOCKS(in.c, BLOCK);
@@ -208,12 +221,12 @@ static void pool_max_backward(const struct rows_window *window, const struct ten
                               const struct tensor *y, const struct tensor *dy,
                               const struct tensor *dx, size_t n, float beta)
 {
-    bool tiles = beta == 0 && window_tiles(window, x, y);
+    bool tiles = beta == 0 && window_tiles(window, x, y), asks = is_large(x, n);
     for (size_t i = 0; i < n; i++) {
         if (tiles)
-            pool_max_back(false, false, window, x, y, dy, dx, i);
+            pool_max_back(false, false, asks, window, x, y, dy, dx, i);
         else
-            pool_max_back(true, beta == 0, window, x, y, dy, dx, i);
+            pool_max_back(true, beta == 0, asks, window, x, y, dy, dx, i);
     }
 }
 

@@ -41,6 +41,12 @@ struct rows_table {
     void (*pool_max_backward)(const struct rows_window *window, const struct tensor *x,
                               const struct tensor *y, const struct tensor *dy,
                               const struct tensor *dx, size_t n, float beta);
+    void (*pool_norm)(const struct rows_pooled *pooled, const struct tensor *x, size_t n);
+    void (*pool_norm_sums)(const struct rows_pooled *pooled, const struct tensor *x, size_t n,
+                           const float *mean, float *sum_dy, float *sum_dyx);
+    void (*pool_norm_backward)(const struct rows_pooled *pooled, const struct tensor *x,
+                               const struct tensor *dx, size_t n, const float *b, const float *d,
+                               float beta, float *work);
     void (*pool_mean)(const struct rows_window *window, const struct tensor *x,
                       const struct tensor *y, size_t n);
     void (*pool_mean_backward)(const struct rows_window *window, const struct tensor *dy,

@@ -8,7 +8,7 @@
 
 #include "models/layers/batchnorm.h"
 
-#include "models/kernels/rows.h"
+#include "models/layers/window.h"
 
 struct batchnorm_args {
     double eps, momentum, bias_lr;
@@ -114,6 +114,31 @@ struct batchnorm_terms batchnorm_terms(const struct layer *layer, const struct p
     };
 }
 
+struct rows_pooled batchnorm_pooled(const struct layer *layer)
+{
+    return (struct rows_pooled){.window = pool_window(layer->pool),
+                                .y = layer->pool->y,
+                                .dy = layer->pool->dy,
+                                .scale = kept_scale(layer),
+                                .shift = kept_shift(layer),
+                                .relu = layer->relu};
+}
+
+// dx = beta dx + scale dy' + b x + d, where dx is wanted
+static void gradient_write(struct layer *layer, const struct pass *pass, const float *b,
+                           const float *d)
+{
+    const struct tensor *dx = &layer->dx[0];
+    if (dx->at && layer->pool) {
+        struct rows_pooled pooled = batchnorm_pooled(layer);
+        rows_pool_norm_backward(&pooled, &layer->x[0], dx, pass->n, b, d, layer->dx_beta[0],
+                                layer->work + 2 * layer->y.c);
+    } else if (dx->at) {
+        rows_norm_backward(&layer->x[0], &layer->dy, dx, pass->n, kept_scale(layer),
+                           layer->relu ? kept_shift(layer) : NULL, b, d, layer->dx_beta[0]);
+    }
+}
+
 // dx = scale (dy' - E dy' - xhat E(dy' xhat)), xhat = (x - mean) rstd, as scale dy' + b x + d.
 // Where the statistics are constants: dx = scale dy'.
 static void constant_backward(struct layer *layer, const struct pass *pass)
@@ -121,9 +146,20 @@ static void constant_backward(struct layer *layer, const struct pass *pass)
     const size_t c = layer->y.c;
     float *zero = layer->work;
     memset(zero, 0, c * sizeof *zero);
-    if (layer->dx[0].at)
-        rows_norm_backward(&layer->x[0], &layer->dy, &layer->dx[0], pass->n, kept_scale(layer),
-                           layer->relu ? kept_shift(layer) : NULL, zero, zero, layer->dx_beta[0]);
+    gradient_write(layer, pass, zero, zero);
+}
+
+// Where the norm is deferred to an add, the add has done it.
+static void sums_write(const struct layer *layer, const struct pass *pass, float *dbeta,
+                       float *dgamma)
+{
+    if (layer->pool) {
+        struct rows_pooled pooled = batchnorm_pooled(layer);
+        rows_pool_norm_sums(&pooled, &layer->x[0], pass->n, kept_mean(layer), dbeta, dgamma);
+    } else if (!layer->is_deferred) {
+        rows_norm_sums(&layer->x[0], &layer->dy, pass->n, kept_mean(layer), kept_scale(layer),
+                       layer->relu ? kept_shift(layer) : NULL, dbeta, dgamma);
+    }
 }
 
 static void batchnorm_backward(struct layer *layer, const struct pass *pass)
@@ -135,7 +171,6 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
     const size_t c = layer->y.c;
     const float *mean = kept_mean(layer), *variance = kept_variance(layer);
     const float *rstd = kept_rstd(layer), *scale = kept_scale(layer);
-    const float *shift = layer->relu ? kept_shift(layer) : NULL; // NULL: no mask
     float *dgamma = weight_gradient(layer, pass);
     float *dbeta = layer_grad(layer, pass, BIAS);
     float *d_mean = layer_grad(layer, pass, RUNNING_MEAN);
@@ -144,8 +179,7 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
     const float count = (float)(pass->n * layer->y.h * layer->y.w);
     const float unbias = pass->is_training && count > 1 ? count / (count - 1) : 1;
 
-    if (!layer->is_deferred) // else the add has done it
-        rows_norm_sums(&layer->x[0], &layer->dy, pass->n, mean, scale, shift, dbeta, dgamma);
+    sums_write(layer, pass, dbeta, dgamma);
     for (size_t k = 0; k < c; k++) {
         dgamma[k] *= rstd[k];
         b[k] = pass->is_training ? -scale[k] * rstd[k] * dgamma[k] / count : 0;
@@ -153,9 +187,7 @@ static void batchnorm_backward(struct layer *layer, const struct pass *pass)
         d_mean[k] = mean[k];
         d_var[k] = variance[k] * unbias;
     }
-    if (layer->dx[0].at)
-        rows_norm_backward(&layer->x[0], &layer->dy, &layer->dx[0], pass->n, scale, shift, b, d,
-                           layer->dx_beta[0]);
+    gradient_write(layer, pass, b, d);
 }
 
 static bool batchnorm_fuses_relu(const struct layer *layer)

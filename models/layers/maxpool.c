@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Max pooling. Owns nothing between calls: backward finds the maximum again, the first of equals
-// (row by row) as PyTorch does. Called through layer.h.
+// (row by row) as PyTorch does. A batch-norm before it may be applied here. Called through layer.h.
+#include "models/layers/batchnorm.h"
 #include "models/layers/window.h"
 
 static enum status maxpool_shape(struct layer *layer)
@@ -11,6 +12,11 @@ static enum status maxpool_shape(struct layer *layer)
 
 static void maxpool_forward(struct layer *layer, const struct pass *pass)
 {
+    if (layer->norm[0]) {
+        struct rows_pooled pooled = batchnorm_pooled(layer->norm[0]);
+        rows_pool_norm(&pooled, &layer->x[0], pass->n);
+        return;
+    }
     struct rows_window window = pool_window(layer);
     rows_pool_max(&window, &layer->x[0], &layer->y, pass->n);
 }
@@ -27,6 +33,8 @@ static void source_backward(const struct layer *layer, const struct pass *pass)
 
 static void maxpool_backward(struct layer *layer, const struct pass *pass)
 {
+    if (layer->norm[0]) // the norm's backward comes next and does both
+        return;
     struct rows_window window = pool_window(layer);
     if (layer->source)
         source_backward(layer, pass);
