@@ -8,7 +8,7 @@
 #include "models/kernels/conv_direct.h"
 
 #define MERGED_MOST ((size_t)256) // positions of a row of a merged pointwise convolution
-#define LONG_SUM ((size_t)512)    // products an output: adding the sum afterwards costs little
+#define FAR ((size_t)256 * 1024)  // floats that do not stay in the second cache
 
 enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
                              size_t ldb, size_t ldc, bool trans_b, int beta)
@@ -78,8 +78,9 @@ static enum status phase_plan(struct conv_direct *conv, struct conv_rows *rows, 
     rows->out_row = s->stride_h * conv->dx.row;
     rows->in_row = conv->dy.row;
     rows->in_reach = ((s->kernel_h - 1) * s->dilation_h / s->stride_h + 1) * conv->dy.row;
+    rows->adds_far = conv->dx_beta == 1 && conv->taps > 1 && conv->dx.n * conv->dx.image > FAR;
     // Sums that start from memory wait for it; where they are long they are added afterwards.
-    if (conv->dx_beta == 1 && rows->n_taps * conv->k >= LONG_SUM &&
+    if (conv->dx_beta == 1 && rows->n_taps * conv->k >= (size_t)(rows->adds_far ? 256 : 512) &&
         !conv_direct_by_strips(conv->taps * conv->k))
         rows->sums = sums;
     conv->has_gaps = conv->has_gaps || rows->n_taps == 0;

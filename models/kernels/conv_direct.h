@@ -55,6 +55,7 @@ struct conv_rows {
     // A row and block of what is added to outputs, in work: (n_columns, width of the block). NULL:
     // outputs are written at once.
     float *sums;
+    bool adds_far; // to outputs that do not stay in the second cache
 };
 
 // Backward weights work on this many output rows at a time: `rows` of each of `images` images, one

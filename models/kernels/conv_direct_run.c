@@ -21,6 +21,13 @@ static void ask_ahead(const struct conv_rows *rows, const float *from)
         __builtin_prefetch(from + rows->in_reach + i, 0, 2);
 }
 
+static void ask_outputs(const struct conv_rows *rows, size_t width, const float *to)
+{
+    for (size_t q = 0; q < rows->n_columns; q++)
+        for (size_t i = 0; i < width; i += 16)
+            __builtin_prefetch(to + q * rows->out_column + i, 1, 2);
+}
+
 struct run { // forward or backward data, of one group
     const struct conv_rows *phases;
     size_t n_phases;
@@ -62,6 +69,8 @@ static void run_rows(const struct run *run, const struct conv_rows *rows, size_t
             if (block + strips.first == 0 && rows->n_taps > 1)
                 ask_ahead(rows, from);
             float *out = rows->sums ? rows->sums : to;
+            if (rows->adds_far && strips.first == 0)
+                ask_outputs(rows, width, to);
             for (size_t s = strips.first; s < strips.end; s++) {
                 const struct conv_strip *strip = &rows->strip[s];
                 struct conv_range taps = strip->taps[i];

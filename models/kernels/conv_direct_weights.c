@@ -36,8 +36,10 @@ static struct conv_chunk chunk_cut(const struct conv_shape *s, size_t c, size_t 
     struct conv_chunk chunk = {.width = w};
     chunk.packs_dy = k > CONV_BLOCK && (!is_pointwise || c >= 256);
     chunk.packs_x = c > CONV_BLOCK && !is_pointwise && s->stride_w == 1;
+    enum { FAR = 512 * 1024 }; // floats; each chunk reads and writes dw
+    size_t few = s->kernel_h * s->kernel_w * c * k < FAR ? 256 : 512;
     size_t pixels = chunk.packs_dy && chunk.packs_x   ? 1024
-                    : chunk.packs_dy || chunk.packs_x ? 256
+                    : chunk.packs_dy || chunk.packs_x ? few
                                                       : size_max(1, 21504 / size_max(c + k, 64));
     chunk.images = size_min(n, size_max(1, pixels / (h * w)));
     size_t n_parts = (h * w + pixels - 1) / pixels;
