@@ -146,6 +146,7 @@ static void test_as_apart(void **unused)
                           c % 2);
             check(&windows[w], (struct shape){41, 90, 24}, 0); // past the second cache
         }
+        check(&windows[0], (struct shape){299, 301, 16}, 0); // dx is streamed
     }
     isa_set(isa_detect());
 }

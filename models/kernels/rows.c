@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "comm/isa.h"
 #include "models/kernels/rows_table.h"
 
@@ -163,6 +167,18 @@ void rows_pool_mean_backward(const struct rows_window *window, const struct tens
                              const struct tensor *dx, size_t n, float beta)
 {
     table()->pool_mean_backward(window, dy, dx, n, beta);
+}
+
+void rows_tile_pack(const struct rows_tile *tile, float *copy, float *transposed)
+{
+    table()->tile_pack(tile, copy, transposed);
+}
+
+void rows_tiles_end(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
 }
 
 void rows_exp(const float *x, float *y, size_t n)

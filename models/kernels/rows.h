@@ -57,6 +57,17 @@ void rows_add_backward(const struct tensor *y, const struct tensor *dy, const st
 void rows_accumulate_channels(const struct tensor *x, size_t x_first, const struct tensor *y,
                               size_t y_first, size_t n, size_t channels, float beta);
 
+// copy[c, k] = from[c, k] and, if not NULL, transposed[k, c] = from[c, k]; dense, n_c x n_k.
+// streams: past the caches; then both and their rows are aligned to 64 bytes, and rows_tiles_end
+// makes them visible to other threads.
+struct rows_tile {
+    const float *from;
+    size_t from_row, n_c, n_k; // floats from c to c + 1
+    bool streams;
+};
+void rows_tile_pack(const struct rows_tile *tile, float *copy, float *transposed);
+void rows_tiles_end(void);
+
 enum activation { ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SILU };
 // y = f(x); slope: of leaky ReLU
 void rows_activate(enum activation f, float slope, const struct tensor *x, const struct tensor *y,

@@ -156,6 +156,7 @@ static void norm_add(const struct tensor *a, const float *a_scale, const float *
 struct norm_run {
     const float *x, *dy;
     float *dx;
+    bool streams; // past the caches
 };
 
 // Parameters of one vector of channels.
@@ -174,7 +175,10 @@ TEMPLATE void norm_step(bool masked, bool has_beta, const struct norm_run *r, si
     v = g * k->scale + v;
     if (has_beta)
         v += vec_load_part(r->dx + i, part);
-    vec_store_part(r->dx + i, v, part);
+    if (r->streams && part == VEC)
+        vec_stream(r->dx + i, v);
+    else
+        vec_store_part(r->dx + i, v, part);
 }
 
 TEMPLATE void norm_backward_run(int B, size_t part, bool masked, bool has_beta, struct norm_run r,
@@ -210,8 +214,8 @@ TEMPLATE void norm_backward_all(bool masked, bool has_beta, const struct tensor 
             float *to = tensor_row(dx, image, row);
 #define BLOCK(B, part)                                                                             \
     norm_backward_run(B, part, masked, has_beta,                                                   \
-                      (struct norm_run){from + c0, gradient + c0, to + c0}, runs.positions, x->c,  \
-                      scale + c0, masked ? shift + c0 : NULL, b + c0, d + c0)
+                      (struct norm_run){from + c0, gradient + c0, to + c0, false}, runs.positions, \
+                      x->c, scale + c0, masked ? shift + c0 : NULL, b + c0, d + c0)
             CHANNEL_BLOCKS(x->c, BLOCK);
 #undef BLOCK
         }

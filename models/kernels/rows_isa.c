@@ -13,6 +13,8 @@
 
 #include "models/kernels/rows_pool_norm.inc.h"
 
+#include "models/kernels/rows_tile.inc.h"
+
 #include "models/kernels/rows_peak.inc.h"
 
 #define JOIN_(a, b) a##b
@@ -42,5 +44,6 @@ const struct rows_table JOIN(rows_table_, ROWS_ISA) = {
     .pool_norm_backward = pool_norm_backward,
     .pool_mean = pool_mean,
     .pool_mean_backward = pool_mean_backward,
+    .tile_pack = tile_pack,
     .fma = fma_peak,
 };

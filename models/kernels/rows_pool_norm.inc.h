@@ -137,16 +137,6 @@ static void pool_norm_sums(const struct rows_pooled *pooled, const struct tensor
 #undef BLOCK
 }
 
-// Asks for those same pixels of dx, into the second cache: when the row is done they are written.
-TEMPLATE void window_soon(const struct rows_window *k, const struct taps *t,
-                          const struct tensor *dx, const float *image)
-{
-    size_t h = t->h1 > t->h0 + k->stride_h ? t->h1 - k->stride_h : t->h0;
-    for (; h < t->h1; h++)
-        for (size_t i = 0; i < k->stride_w * dx->c; i += 16)
-            __builtin_prefetch(image + h * dx->row + t->w0 * dx->c + i, 1, 2);
-}
-
 // Gives a window's gradient to rows of dy' that begin with row h_first of x.
 TEMPLATE void pool_norm_give(int B, size_t part, bool relu, bool adds, const struct taps *t,
                              size_t h_first, const struct tensor *x, const float *image,
@@ -172,21 +162,20 @@ TEMPLATE void pool_norm_give(int B, size_t part, bool relu, bool adds, const str
 
 // All windows of output row p of image i.
 TEMPLATE void pool_norm_give_row(bool adds, const struct rows_pooled *pooled,
-                                 const struct tensor *x, const struct tensor *dx, size_t i,
-                                 size_t p, size_t h_first, bool asks, float *rows)
+                                 const struct tensor *x, size_t i, size_t p, size_t h_first,
+                                 bool asks, float *rows)
 {
     const struct tensor in = *x;
     const struct rows_window k = pooled->window;
     const float *scale = pooled->scale, *shift = pooled->shift;
     const float *y = tensor_row(&pooled->y, i, p), *dy = tensor_row(&pooled->dy, i, p);
-    const float *image = tensor_row(&in, i, 0), *to = tensor_row(dx, i, 0);
+    const float *image = tensor_row(&in, i, 0);
     const bool relu = pooled->relu;
     for (size_t q = 0; q < pooled->y.w; q++, y += in.c, dy += in.c) {
         const struct taps t = taps_of(&k, &in, p, q);
         if (asks) {
             window_ahead(&k, &t, &in, image);
             outputs_ahead(y, dy, in.c);
-            window_soon(&k, &t, dx, to);
         }
 #define BLOCK(B, part)                                                                             \
     pool_norm_give(B, part, relu, adds, &t, h_first, &in, image + c0, scale + c0, shift + c0,      \
@@ -196,15 +185,16 @@ TEMPLATE void pool_norm_give_row(bool adds, const struct rows_pooled *pooled,
     }
 }
 
-TEMPLATE void pool_norm_finish(bool has_beta, const struct rows_pooled *pooled,
+TEMPLATE void pool_norm_finish(bool has_beta, bool streams, const struct rows_pooled *pooled,
                                const struct tensor *x, const struct tensor *dx, size_t i, size_t h,
                                const float *b, const float *d, const float *row)
 {
     const float *from = tensor_row(x, i, h), *scale = pooled->scale;
     float *to = tensor_row(dx, i, h);
 #define BLOCK(B, part)                                                                             \
-    norm_backward_run(B, part, false, has_beta, (struct norm_run){from + c0, row + c0, to + c0},   \
-                      x->w, x->c, scale + c0, NULL, b + c0, d + c0)
+    norm_backward_run(B, part, false, has_beta,                                                    \
+                      (struct norm_run){from + c0, row + c0, to + c0, streams}, x->w, x->c,        \
+                      scale + c0, NULL, b + c0, d + c0)
     CHANNEL_BLOCKS(x->c, BLOCK);
 #undef BLOCK
 }
@@ -212,8 +202,8 @@ TEMPLATE void pool_norm_finish(bool has_beta, const struct rows_pooled *pooled,
 // Row after row of windows goes to rows of dy' in work, [first, end) of x; those that no later
 // window reaches become dx.
 static void pool_norm_back_image(const struct rows_pooled *pooled, const struct tensor *x,
-                                 const struct tensor *dx, size_t i, bool asks, const float *b,
-                                 const float *d, float beta, float *work)
+                                 const struct tensor *dx, size_t i, bool asks, bool streams,
+                                 const float *b, const float *d, float beta, float *work)
 {
     const struct rows_window *k = &pooled->window;
     const size_t row = x->w * x->c;
@@ -225,16 +215,18 @@ static void pool_norm_back_image(const struct rows_pooled *pooled, const struct 
             taps_span(p + 1, k->stride_h, k->pad_h, k->kernel_h, x->h, &next, &unused);
         size_t reached = to > next ? to : next; // rows from `end` up to it are new
         if (tiles) {
-            pool_norm_give_row(false, pooled, x, dx, i, p, first, asks, work);
+            pool_norm_give_row(false, pooled, x, i, p, first, asks, work);
         } else {
             memset(work + (end - first) * row, 0, (reached - end) * row * sizeof *work);
-            pool_norm_give_row(true, pooled, x, dx, i, p, first, asks, work);
+            pool_norm_give_row(true, pooled, x, i, p, first, asks, work);
         }
         for (size_t h = first; h < next; h++)
             if (beta != 0)
-                pool_norm_finish(true, pooled, x, dx, i, h, b, d, work + (h - first) * row);
+                pool_norm_finish(true, false, pooled, x, dx, i, h, b, d, work + (h - first) * row);
+            else if (streams)
+                pool_norm_finish(false, true, pooled, x, dx, i, h, b, d, work + (h - first) * row);
             else
-                pool_norm_finish(false, pooled, x, dx, i, h, b, d, work + (h - first) * row);
+                pool_norm_finish(false, false, pooled, x, dx, i, h, b, d, work + (h - first) * row);
         memmove(work, work + (next - first) * row, (reached - next) * row * sizeof *work);
         first = next;
         end = reached;
@@ -245,7 +237,8 @@ static void pool_norm_backward(const struct rows_pooled *pooled, const struct te
                                const struct tensor *dx, size_t n, const float *b, const float *d,
                                float beta, float *work)
 {
-    const bool asks = is_large(x, n);
+    const bool asks = is_large(x, n), streams = vec_can_stream(dx, n);
     for (size_t i = 0; i < n; i++)
-        pool_norm_back_image(pooled, x, dx, i, asks, b, d, beta, work);
+        pool_norm_back_image(pooled, x, dx, i, asks, streams, b, d, beta, work);
+    vec_stream_end();
 }

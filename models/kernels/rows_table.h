@@ -51,6 +51,7 @@ struct rows_table {
                       const struct tensor *y, size_t n);
     void (*pool_mean_backward)(const struct rows_window *window, const struct tensor *dy,
                                const struct tensor *dx, size_t n, float beta);
+    void (*tile_pack)(const struct rows_tile *tile, float *copy, float *transposed);
     double (*fma)(size_t rounds);
 };
 

@@ -41,6 +41,28 @@ TEMPLATE void vec_store(float *at, vec x)
     *(vec_loose *)at = x;
 }
 
+// Past the caches, to an aligned address: where what is written is so much that it would be gone
+// from them before it is read.
+TEMPLATE void vec_stream(float *at, vec x)
+{
+#if defined(__AVX512F__)
+    _mm512_stream_ps(at, (__m512)x);
+#elif defined(__AVX__)
+    _mm256_stream_ps(at, (__m256)x);
+#elif defined(__SSE2__)
+    _mm_stream_ps(at, (__m128)x);
+#else
+    vec_store(at, x);
+#endif
+}
+
+static inline void vec_stream_end(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 // Asks for what a loop reads 8 KiB further on: what backward reads of forward comes from far, and
 // the processor's own prefetching stays within a page.
 TEMPLATE void vec_ahead(const float *at)
@@ -162,6 +184,13 @@ static inline struct runs runs_of(size_t n, const struct tensor *a, const struct
     if (is_one_run(a) && (!b || is_one_run(b)) && (!c || is_one_run(c)) && (!d || is_one_run(d)))
         return (struct runs){1, 1, n * a->h * a->w};
     return (struct runs){n, a->h, a->w};
+}
+
+// Are n samples so large that they are better streamed, and all their vectors aligned?
+static inline bool vec_can_stream(const struct tensor *t, size_t n)
+{
+    const size_t most = (size_t)4 << 20; // floats
+    return n * t->image > most && t->c % VEC == 0 && (uintptr_t)t->at % sizeof(vec) == 0;
 }
 
 // Address of a run of a tensor that may be absent.
