@@ -186,13 +186,14 @@ enum h5_type h5_type_of(hid_t type, bool *is_native)
 // ---- files
 
 // The signature stands at byte 0, 512, 1024, 2048 ...
-static bool file_has_signature(int fd, uint64_t bytes)
+static bool signature_find(int fd, uint64_t bytes, uint64_t *place)
 {
     static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
     unsigned char head[8];
     for (uint64_t at = 0; at + 8 <= bytes; at = at ? at * 2 : 512) {
         if (pread(fd, head, sizeof head, (off_t)at) != (ssize_t)sizeof head)
             return false;
+        *place = at;
         if (!memcmp(head, signature, sizeof head))
             return true;
     }
@@ -209,8 +210,11 @@ static enum status file_look(struct h5 *file)
     CHECK(S_ISREG(stat.st_mode), STATUS_DATA, "cannot open %s: not a regular file", file->path);
     file->bytes = (uint64_t)stat.st_size;
     CHECK(file->bytes > 0, STATUS_DATA, "%s is empty", file->path);
-    CHECK(file_has_signature(file->fd, file->bytes), STATUS_DATA, "%s is not an HDF5 file",
+    uint64_t base;
+    CHECK(signature_find(file->fd, file->bytes, &base), STATUS_DATA, "%s is not an HDF5 file",
           file->path);
+    const char *refused = h5_root_refuses(file, base);
+    CHECK(!refused, STATUS_DATA, "cannot open %s: its root group %s", file->path, refused);
     return STATUS_OK;
 }
 

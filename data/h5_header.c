@@ -60,10 +60,12 @@ static void refuse(struct header *header, const char *why)
         header->refused = why;
 }
 
+static const char too_long[] = "is damaged: its header claims more bytes than the file has";
+
 static void block_add(struct header *header, uint64_t at, uint64_t bytes)
 {
     if (bytes > header->file->bytes)
-        refuse(header, "is damaged: its header claims more bytes than the file has");
+        refuse(header, too_long);
     if (header->n_blocks < BLOCKS_MAX && bytes <= BLOCK_BYTES_MAX) {
         header->block[header->n_blocks].at = at;
         header->block[header->n_blocks++].bytes = bytes;
@@ -297,6 +299,25 @@ static const char *header_refuses(struct header header, uint64_t at)
         (has_tree || header.seen & 1U << MESSAGE_SYMBOL_TABLE))
         file->sound[file->n_sound++ % n_places] = at;
     return header.refused;
+}
+
+// The root group's header, of which HDF5 1.10 allocates what it claims when it opens the file.
+// base: where the superblock is ("HDF5 File Format Specification", II.A and III.C): in versions 0
+// and 1 after four addresses and the root's name, in 2 and 3 after three addresses.
+const char *h5_root_refuses(const struct h5 *file, uint64_t base)
+{
+    struct h5 copy = *file;
+    struct header header = {.file = &copy, .base = base, .is_known_sound = true};
+    unsigned char block[80] = {0};
+    if (!h5_bytes_read(file, base, 0, sizeof block, block) || block[8] > 3)
+        return NULL;
+    bool is_new = block[8] >= 2;
+    const unsigned char *sizes = block + (is_new ? 9 : 13);
+    size_t place = is_new ? 36 : block[8] == 1 ? 68 : 64;
+    if (sizes[0] != 8 || sizes[1] != 8 || !prefix_look(&header, h5_number(block + place, 8)))
+        return NULL;
+    blocks_look(&header);
+    return header.refused == too_long ? too_long : NULL; // of all else HDF5 says it
 }
 
 #if H5_VERSION_GE(1, 12, 0)

@@ -65,6 +65,8 @@ enum h5_type h5_type_of(hid_t type, bool *is_native);
 // Why this object is not opened, for a message after its name (h5_header.c); NULL: it may be.
 // Only for a name in a group that was looked at itself.
 const char *h5_header_refuses(struct h5 *file, hid_t at, const char *name);
+// The same of the root group before the file is opened; base: where the signature is.
+const char *h5_root_refuses(const struct h5 *file, uint64_t base);
 // Does the collection at this address of the global heap hold the object, of at least `length`
 // bytes, and is it sound?
 bool h5_heap_holds(const struct h5 *file, uint64_t base, uint64_t at, uint64_t object,

@@ -254,6 +254,42 @@ static void test_bad_files(void **state)
     assert_null(file);
 }
 
+// What the root group's header claims is looked at before HDF5 allocates it: of both versions of
+// headers, behind a user block, and of a continuation.
+static void test_root_claims(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        size_t at; // of the root's header
+        unsigned char bytes[32];
+        size_t n;
+    } claims[] = {
+        {SW2_GOLDEN "/foreign/chunked.h5", 0x60 + 8, {0xff, 0xff, 0xff, 0x7f}, 4},
+        {SW2_GOLDEN "/foreign/chunked.h5",
+         0x60 + 16,
+         {0x10, 0, 16, 0, [16] = 0x50, [20 - 1] = 1},
+         20},
+        {SW2_GOLDEN "/foreign/userblock.h5", 512 + 0x60 + 8, {0xff, 0xff, 0xff, 0x7f}, 4},
+        // flags: 8 bytes of size, which follow the times
+        {SW2_GOLDEN "/foreign/latest.h5", 0x30 + 5, {0x23, [17] = 0x50, [21] = 5}, 25},
+    };
+    for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
+        static unsigned char bytes[16384];
+        FILE *in = fopen(claims[i].file, "rb");
+        assert_non_null(in);
+        size_t n = fread(bytes, 1, sizeof bytes, in);
+        fclose(in);
+        assert_in_range(n, claims[i].at + claims[i].n, sizeof bytes - 1);
+        memcpy(bytes + claims[i].at, claims[i].bytes, claims[i].n);
+        file_write(in_folder("claims.h5"), bytes, n);
+        struct h5 *file = NULL;
+        assert_fails(h5_open(&file, in_folder("claims.h5")), STATUS_DATA,
+                     "claims.h5: its root group is damaged: its header claims more bytes than");
+        assert_null(file);
+    }
+}
+
 // A file that becomes shorter while it is open is named, too.
 static void test_shrinks_while_open(void **state)
 {
@@ -401,10 +437,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_types),      cmocka_unit_test(test_names),
-        cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_attributes),
-        cmocka_unit_test(test_bad_files),  cmocka_unit_test(test_shrinks_while_open),
-        cmocka_unit_test(test_discard),    cmocka_unit_test(test_cache_bytes),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_root_claims),
+        cmocka_unit_test(test_shrinks_while_open),
+        cmocka_unit_test(test_discard),
+        cmocka_unit_test(test_cache_bytes),
         cmocka_unit_test(test_same_bytes),
     };
     assert_string_not_equal(h5_version(), "");
