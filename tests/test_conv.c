@@ -49,6 +49,8 @@ static const struct conv_case cases[] = {
     {2, {7, 9, 64}, {3, 3, 1, 1, 2, 2, 2, 2, 1, 48}, 0},
     {2, {3, 4, 96}, {3, 3, 1, 1, 3, 3, 1, 1, 1, 80}, 0},
     {2, {2, 3, 64}, {5, 5, 1, 1, 2, 2, 1, 1, 1, 64}, 0},
+    // gradients that are added to and do not stay in the second cache
+    {2, {50, 51, 64}, {3, 3, 2, 2, 1, 1, 1, 1, 1, 64}, 1},
     // packed weights that go past the caches; strip after strip through all images
     {2, {4, 5, 192}, {3, 3, 1, 1, 1, 1, 1, 1, 1, 208}, 0},
     {2, {3, 4, 512}, {3, 3, 1, 1, 1, 1, 1, 1, 1, 528}, 0},
