@@ -174,7 +174,8 @@ static void views_set(struct graph *graph)
             int x = graph->network.nodes[i].from[k] + 1;
             layer->x[k] = value_view(graph, layer->norm[k] ? graph_x_value(graph, i, k) : x);
             layer->dx[k] = dx_view(graph, x);
-            if (!graph->has_backward[i])
+            bool is_made = !layer->norm[k] || !layer->norm[k]->pool;
+            if (!graph->has_backward[i] || !is_made)
                 layer->dx[k].at = NULL;
         }
         layer->keep = graph->keep + keep;

@@ -21,6 +21,7 @@ static void ask_ahead(const struct conv_rows *rows, const float *from)
         __builtin_prefetch(from + rows->in_reach + i, 0, 2);
 }
 
+// ... for outputs that a row's sums will be added to.
 static void ask_outputs(const struct conv_rows *rows, size_t width, const float *to)
 {
     for (size_t q = 0; q < rows->n_columns; q++)
