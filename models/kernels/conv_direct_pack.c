@@ -49,7 +49,7 @@ void conv_direct_pack(struct conv *base, const float *w)
         for (size_t t = 0; t < conv->taps; t++)
             tap_pack(conv, g, t, w, streams);
     if (streams)
-        rows_tiles_end();
+        rows_streams_end();
     if (conv->stem.products)
         conv_direct_stem_pack(conv, w, conv->packed_backward);
 }

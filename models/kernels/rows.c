@@ -144,11 +144,19 @@ void rows_pool_norm_sums(const struct rows_pooled *pooled, const struct tensor *
     table()->pool_norm_sums(pooled, x, n, mean, sum_dy, sum_dyx);
 }
 
+void rows_streams_end(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 void rows_pool_norm_backward(const struct rows_pooled *pooled, const struct tensor *x,
                              const struct tensor *dx, size_t n, const float *b, const float *d,
                              float beta, float *work)
 {
     table()->pool_norm_backward(pooled, x, dx, n, b, d, beta, work);
+    rows_streams_end(); // of a large dx
 }
 
 // Rows that a row of windows reaches, and those up to the next.
@@ -172,13 +180,6 @@ void rows_pool_mean_backward(const struct rows_window *window, const struct tens
 void rows_tile_pack(const struct rows_tile *tile, float *copy, float *transposed)
 {
     table()->tile_pack(tile, copy, transposed);
-}
-
-void rows_tiles_end(void)
-{
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
 }
 
 void rows_exp(const float *x, float *y, size_t n)

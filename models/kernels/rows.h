@@ -58,7 +58,7 @@ void rows_accumulate_channels(const struct tensor *x, size_t x_first, const stru
                               size_t y_first, size_t n, size_t channels, float beta);
 
 // copy[c, k] = from[c, k] and, if not NULL, transposed[k, c] = from[c, k]; dense, n_c x n_k.
-// streams: past the caches; then both and their rows are aligned to 64 bytes, and rows_tiles_end
+// streams: past the caches; then both and their rows are aligned to 64 bytes, and rows_streams_end
 // makes them visible to other threads.
 struct rows_tile {
     const float *from;
@@ -66,7 +66,7 @@ struct rows_tile {
     bool streams;
 };
 void rows_tile_pack(const struct rows_tile *tile, float *copy, float *transposed);
-void rows_tiles_end(void);
+void rows_streams_end(void);
 
 enum activation { ACT_RELU, ACT_LEAKY_RELU, ACT_GELU, ACT_SILU };
 // y = f(x); slope: of leaky ReLU

@@ -240,5 +240,4 @@ static void pool_norm_backward(const struct rows_pooled *pooled, const struct te
     const bool asks = is_large(x, n), streams = vec_can_stream(dx, n);
     for (size_t i = 0; i < n; i++)
         pool_norm_back_image(pooled, x, dx, i, asks, streams, b, d, beta, work);
-    vec_stream_end();
 }

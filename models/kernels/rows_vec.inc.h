@@ -56,13 +56,6 @@ TEMPLATE void vec_stream(float *at, vec x)
 #endif
 }
 
-static inline void vec_stream_end(void)
-{
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
-}
-
 // Asks for what a loop reads 8 KiB further on: what backward reads of forward comes from far, and
 // the processor's own prefetching stays within a page.
 TEMPLATE void vec_ahead(const float *at)
