@@ -42,6 +42,12 @@ static const struct conv_case cases[] = {
     {3, {18, 18, 260}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 80}, 1},
     {3, {18, 18, 256}, {1, 1, 2, 2, 0, 0, 1, 1, 1, 72}, 0},
     {2, {1, 1, 99000}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 3}, 0},
+    // fully connected layers of few samples: rests in K, C, samples; one sample; the most
+    {8, {1, 1, 300}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 128}, 0},
+    {7, {1, 1, 131}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 77}, 0},
+    {5, {1, 1, 256}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 150}, 1},
+    {1, {1, 1, 3}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 64}, 0},
+    {32, {1, 1, 66}, {1, 1, 1, 1, 0, 0, 1, 1, 1, 65}, 0},
     // taps that read padding only are left out: strips of columns; strides; dilation; an output
     // that nothing but padding reaches; a kernel wider than the image
     {2, {8, 8, 64}, {3, 3, 1, 1, 1, 1, 1, 1, 1, 64}, 0},

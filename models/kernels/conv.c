@@ -11,8 +11,8 @@
 #include "models/kernels/conv_private.h"
 
 // The first that suits serves the layer; the last suits always.
-static const struct conv_method *const methods[] = {&conv_depthwise, &conv_bf16, &conv_winograd,
-                                                    &conv_direct};
+static const struct conv_method *const methods[] = {&conv_depthwise, &conv_bf16, &conv_dense,
+                                                    &conv_winograd, &conv_direct};
 
 static const struct conv_method *method_choose(const struct conv_shape *shape, struct shape x,
                                                size_t n, const struct conv_mode *mode)

@@ -73,7 +73,7 @@ static inline size_t conv_phase_size(size_t in, size_t phase, size_t stride)
     return in > phase ? (in - phase + stride - 1) / stride : 0;
 }
 
-extern const struct conv_method conv_depthwise, conv_bf16, conv_winograd, conv_direct;
+extern const struct conv_method conv_depthwise, conv_bf16, conv_dense, conv_winograd, conv_direct;
 extern const bool conv_bf16_is_built; // false: the compiler cannot; then conv_bf16 never suits
 
 #endif
