@@ -56,8 +56,29 @@ float *fold_grain(struct fold *fold)
         fold->n_merged++;
     }
     fold->is_open = true;
+    fold->is_adding = false;
     fold->position = fold->n;
     return fold->vectors + (size_t)fold->depth * fold->n;
+}
+
+float *fold_sum(struct fold *fold)
+{
+    ASSERT(fold->is_open && fold->position == fold->n);
+    fold->is_adding = fold->n_merged > 0 && fold->n_added > 0;
+    fold->n_below = fold->n_added;
+    return fold->is_adding ? fold->vectors + (size_t)(fold->depth - 1) * fold->n : NULL;
+}
+
+// Adds [begin, end) of the nodes; is_added: the grain's own is added already.
+static void range_add(const struct fold *fold, size_t begin, size_t end, bool is_added)
+{
+    for (size_t at = begin; at < end; at += FOLD_FLOATS) {
+        size_t n = end - at < FOLD_FLOATS ? end - at : FOLD_FLOATS;
+        for (int top = fold->depth - is_added; top > fold->depth - fold->n_merged; top--) {
+            float *left = fold->vectors + (size_t)(top - 1) * fold->n + at;
+            fold->add(left, left, left + fold->n, n);
+        }
+    }
 }
 
 void fold_push(struct fold *fold, size_t offset)
@@ -65,12 +86,17 @@ void fold_push(struct fold *fold, size_t offset)
     size_t end = fold->position;
     ASSERT(fold->is_open && offset <= end);
     fold->position = offset;
-    for (size_t at = offset; fold->n_merged > 0 && at < end; at += FOLD_FLOATS) {
-        size_t n = end - at < FOLD_FLOATS ? end - at : FOLD_FLOATS;
-        for (int top = fold->depth; top > fold->depth - fold->n_merged; top--) {
-            float *left = fold->vectors + (size_t)(top - 1) * fold->n + at;
-            fold->add(left, left, left + fold->n, n);
+    for (size_t begin = offset; fold->n_merged > 0 && end > offset; end = begin, begin = offset) {
+        bool is_added = false;
+        while (fold->is_adding && fold->n_below > 0 && fold->added[fold->n_below - 1].offset >= end)
+            fold->n_below--;
+        if (fold->is_adding && fold->n_below > 0) {
+            struct span span = fold->added[fold->n_below - 1];
+            is_added = span.offset + span.count >= end; // else there are others above it
+            size_t edge = is_added ? span.offset : span.offset + span.count;
+            begin = edge > offset ? edge : offset;
         }
+        range_add(fold, begin, end, is_added);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "comm/span.h"
 #include "comm/tree.h"
 
 #define FOLD_FLOATS ((size_t)4096) // a piece of each operand that stays in the first-level cache
@@ -22,17 +23,24 @@ struct fold {
     size_t n;
     struct tree_run run;
     fold_add *add;
+    const struct span *added; // (n_added) ascending: see fold_sum; borrowed
+    size_t n_added;
     // Of the step in hand:
     int n_grains;    // finished
     int depth;       // nodes on the stack
     int n_merged;    // how many of them the current grain completes
     bool is_open;    // a grain is in the works
+    bool is_adding;  // whose caller adds the ranges `added`
+    size_t n_below;  // of those ranges, that begin below position
     size_t position; // its values from here on are folded
 };
 
 struct fold fold_make(float *vectors, size_t n, struct tree_run run);
 // Vector of the next grain; the first one after the last begins anew.
 float *fold_grain(struct fold *fold);
+// Of a fresh grain that completes a node: its left child, to which the caller then adds the ranges
+// `added`, each before it is pushed; NULL: there is none.
+float *fold_sum(struct fold *fold);
 // [offset, position) of the current grain is final: folds it.
 void fold_push(struct fold *fold, size_t offset);
 void fold_end(struct fold *fold); // of the grain, with all of it pushed

@@ -12,6 +12,7 @@
 #include "comm/laps.h"
 #include "comm/memory.h"
 #include "comm/reduce_private.h"
+#include "comm/rehearsal.h"
 #include "comm/spin.h"
 
 // Flags at the begin of a rank's memory; those of its workers follow.
@@ -233,6 +234,19 @@ float *reduce_grain(struct reduce *reduce, int worker)
     if (reduce->shared && is_first) // others may still read the vectors of the step before
         flags_wait(reduce, FLAG_MERGED, own->steps);
     return fold_grain(&own->fold);
+}
+
+void reduce_set_added(struct reduce *reduce, const struct span *ranges, size_t n)
+{
+    for (int w = 0; w < reduce->plan.workers; w++) {
+        reduce->workers[w].fold.added = ranges;
+        reduce->workers[w].fold.n_added = n;
+    }
+}
+
+float *reduce_grain_sum(struct reduce *reduce, int worker)
+{
+    return rehearsal_is_built() ? NULL : fold_sum(&reduce->workers[worker].fold); // tapes: apart
 }
 
 // Begins the messages of the buckets that are whole on this rank. Worker 0.

@@ -46,6 +46,14 @@ bool reduce_is_shared(const struct reduce *reduce);
 // the sum, as long as the caller's changes of reduce_sum keep zeros zero there.
 // Worker w has part w of the rank's run (tree_run_part); its grains come in ascending order.
 float *reduce_grain(struct reduce *reduce, int worker);
+// Ranges (n of them, ascending, apart; borrowed until reduce_free) that reduce_grain_sum is for.
+// Before the first grain.
+void reduce_set_added(struct reduce *reduce, const struct span *ranges, size_t n);
+// Right after reduce_grain, where that grain completes a node of the tree: its other child (n
+// floats), and the caller then adds the values of those ranges to it (as sum = sum + value, which
+// spares writing and reading them) before it pushes them; of its own vector these ranges are then
+// not read. NULL: the grain's vector takes all, as without this call.
+float *reduce_grain_sum(struct reduce *reduce, int worker);
 // The current grain's values at [offset, previous offset) are final (previous offset of a grain
 // starts at n; offsets only fall; any value is allowed). offset 0 ends the grain. Folds the range;
 // on the worker's last grain starts or moves on sums of what is now complete. The caller must not

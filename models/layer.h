@@ -8,10 +8,11 @@
 // fail and do not allocate.
 //
 // The one accumulation rule: forward writes y. backward writes (never adds to) the gradient of each
-// parameter, and for each input with dx[i].at != NULL computes dx[i] = dx_beta[i] * dx[i] + its
-// contribution, where dx_beta is 0 (then dx must not be read) or 1. x, y and dy are not changed by
-// backward - except that a layer with a fused ReLU (relu == true) and ops->mutates_dy may mask dy
-// in place. Only the first pass->n samples count; training always has n = the grain.
+// parameter (but see struct pass's sums), and for each input with dx[i].at != NULL computes dx[i] =
+// dx_beta[i] * dx[i] + its contribution, where dx_beta is 0 (then dx must not be read) or 1. x, y
+// and dy are not changed by backward - except that a layer with a fused ReLU (relu == true) and
+// ops->mutates_dy may mask dy in place. Only the first pass->n samples count; training always has
+// n = the grain.
 #ifndef SW2_MODELS_LAYER_H
 #define SW2_MODELS_LAYER_H
 
@@ -61,6 +62,7 @@ struct param {
     float lr_factor;        // trained ones: times the learning rate, not the decay; 0: 1
     float lr_scale;         // trained ones: times learning rate and decay of a step; 0: 1
     double trained_epochs;  // trained ones: frozen after so many epochs; 0: never
+    bool is_added;          // its gradient can go into struct pass's sums
     size_t count;           // product of dim; set by the graph
     size_t offset;          // in the flat vector, a multiple of SPAN_BLOCK; set by the graph
 };
@@ -73,6 +75,8 @@ struct pass {
                          // the first one drew and measured
     const float *params; // flat vector
     float *grads;        // flat vector of this grain; NULL: backward computes dx alone
+    float *sums;         // flat vector: where a parameter is_added, backward does sums = sums +
+                         // gradient and leaves grads as it is; NULL: grads has all
     uint64_t seed; // random numbers: (seed, RANDOM_DROPOUT, epoch, row, layer << 20 | element / 4)
     uint32_t epoch;
     const uint64_t *row; // (n) row numbers in the data set

@@ -2,6 +2,7 @@
 // The canonical sum against a serial tree written down naively, bit for bit, at this number of
 // ranks: lengths x grains x bucket sizes x ways to push x workers of a rank, by shared memory and
 // by messages, several steps each. Then the all-gathers.
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #define GRAINS_MAX 32
 #define WORKERS_MAX 3
 #define STEPS 3
+#define RANGES_MAX 8
 
 struct test_case {
     size_t n;
@@ -26,6 +28,7 @@ struct test_case {
     unsigned variant; // of pushing
     int workers;
     bool is_shared;
+    bool adds; // grains add some ranges to the sum themselves
 };
 
 static uint64_t mix(uint64_t x)
@@ -86,11 +89,37 @@ static enum status check_value(const struct test_case *c, int step, const char *
     return STATUS_OK;
 }
 
+// Ranges that grains add to the sum themselves: of any length, some next to each other.
+static size_t ranges_make(const struct test_case *c, struct span *ranges)
+{
+    size_t n = 0, at = c->n / 9;
+    for (size_t count = 1; c->adds && at < c->n; at += count, n++) {
+        count = 1 + mix(n + c->n) % (c->n / 4 + 1);
+        count = count < c->n - at ? count : c->n - at;
+        ranges[n] = (struct span){at, count};
+        at += mix(n) % 3 == 0 ? 0 : 1 + mix(count) % 300;
+        if (n + 1 == RANGES_MAX)
+            return n + 1;
+    }
+    return n;
+}
+
+static bool is_in_range(const struct span *ranges, size_t n, size_t i)
+{
+    for (size_t r = 0; r < n; r++)
+        if (i >= ranges[r].offset && i < ranges[r].offset + ranges[r].count)
+            return true;
+    return false;
+}
+
 // Fills and pushes one grain: all at once, or in random pieces that know no block or bucket.
 static enum status push_grain(struct reduce *reduce, const struct test_case *c, int worker,
                               int step, int grain)
 {
+    struct span ranges[RANGES_MAX];
+    size_t n_ranges = grain / 2 % 3 == 1 ? 0 : ranges_make(c, ranges); // some grains leave it
     float *x = reduce_grain(reduce, worker);
+    float *sum = n_ranges > 0 ? reduce_grain_sum(reduce, worker) : NULL;
     for (size_t i = 0; i < c->n; i++)
         if (is_padding(i))
             TRY(check_value(c, step, "padding of a fresh grain", i, x[i], 0));
@@ -101,8 +130,12 @@ static enum status push_grain(struct reduce *reduce, const struct test_case *c, 
         size_t piece = c->variant == 0 ? end : random % (c->n / 3 + 2);
         size_t begin = piece < end ? end - piece : 0;
         for (size_t i = begin; i < end; i++)
-            if (!is_padding(i))
+            if (!is_padding(i) && sum && is_in_range(ranges, n_ranges, i)) {
+                sum[i] += value_of(step, grain, i);
+                x[i] = NAN; // nobody reads it
+            } else if (!is_padding(i)) {
                 x[i] = value_of(step, grain, i);
+            }
         reduce_push(reduce, worker, begin);
         end = begin;
         if (c->variant == 2 && random % 8 == 0)
@@ -248,6 +281,8 @@ static enum status check_case(struct group *group, const struct test_case *c, co
     CHECK(reduce_is_shared(reduce) == (c->is_shared && group->size > 1), STATUS_VERIFY,
           "memory is%s shared " CASE_FORMAT, reduce_is_shared(reduce) ? "" : " not",
           CASE_VALUES(c, 0));
+    struct span ranges[RANGES_MAX];
+    reduce_set_added(reduce, ranges, ranges_make(c, ranges));
     enum status status = run_steps(reduce, group, c, expected, vector);
     if (status != STATUS_OK)
         group_abort(group, status); // others may wait for this rank's messages
@@ -269,7 +304,8 @@ static enum status check_all(struct group *group)
         for (size_t l = 0; l < sizeof blocks / sizeof blocks[0]; l++) {
             for (size_t b = 0; b < sizeof buckets / sizeof buckets[0]; b++, n_cases++) {
                 struct test_case c = {blocks[l] * SPAN_BLOCK,  grains, buckets[b],
-                                      (unsigned)(n_cases % 3), 1,      true};
+                                      (unsigned)(n_cases % 3), 1,      true,
+                                      n_cases % 5 < 3};
                 for (int i = 0; i < 2 * WORKERS_MAX; i++) {
                     c.workers = 1 + i / 2;
                     c.is_shared = i % 2;

@@ -241,6 +241,22 @@ static void tensor_compare(const struct world *t, const char *what, const struct
     }
 }
 
+// The same bits as dw added to some sum.
+static void add_check(const struct world *t)
+{
+    size_t n = weights_of(t->c);
+    float *sum = malloc(n * sizeof *sum);
+    assert_non_null(sum);
+    for (size_t i = 0; i < n; i++)
+        sum[i] = value(i, 5);
+    conv_add_weights(t->conv, t->c->n, sum);
+    for (size_t i = 0; i < n; i++)
+        if (sum[i] != value(i, 5) + t->dw[i])
+            fail_msg("case %d: sum[%zu] is %.9g, expected %.9g + %.9g", (int)(t->c - cases), i,
+                     (double)sum[i], (double)value(i, 5), (double)t->dw[i]);
+    free(sum);
+}
+
 static void case_check(const struct conv_case *c, int beta)
 {
     struct world t;
@@ -257,6 +273,8 @@ static void case_check(const struct conv_case *c, int beta)
     naive(&t, 2, weights_of(c));
     for (size_t i = 0; i < weights_of(c); i++)
         compare(&t, "dw", i, t.dw[i], 0);
+    if (conv_can_add(&c->s, c->x, c->n, &config->mode))
+        add_check(&t);
     world_close(&t);
 }
 

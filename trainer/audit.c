@@ -232,10 +232,15 @@ void audit_watch_input(struct audit_watch *watch, const struct batch *batch, str
     pass->seen_context = watch;
 }
 
+bool audit_watch_reads(const struct audit_watch *watch)
+{
+    return watch->digests || watch->twin || fault_hook;
+}
+
 void audit_watch_push(struct audit_watch *watch, size_t offset)
 {
     const struct model_param *list = watch->s->list;
-    if (!watch->digests && !watch->twin && !fault_hook)
+    if (!audit_watch_reads(watch))
         return;
     while (watch->next > 0 && list[watch->next - 1].param->offset >= offset) {
         const struct param *param = list[--watch->next].param;

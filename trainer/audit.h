@@ -69,6 +69,8 @@ struct audit_watch {
 };
 void audit_watch_begin(struct audit_watch *watch, const struct session *session,
                        struct audit *audit, int worker, int grain, float *grads);
+// Does it read each tensor's gradient of this grain? Else they may go right into the sum.
+bool audit_watch_reads(const struct audit_watch *watch);
 // May have the pass look at each layer.
 void audit_watch_input(struct audit_watch *watch, const struct batch *batch, struct pass *pass);
 // [offset, the one before) is final, and not yet in the sum.

@@ -164,6 +164,20 @@ static enum status params_init(struct session *s)
     return STATUS_OK;
 }
 
+// Which gradients go right into the sum.
+static enum status sums_open(struct session *s)
+{
+    size_t n = 0;
+    TRY(memory_alloc(&s->added, s->n_list, sizeof *s->added, "ranges of gradients"));
+    for (size_t i = 0; i < s->n_list; i++) {
+        const struct param *param = s->list[i].param;
+        if (param->is_added && param->kind != PARAM_FROZEN)
+            s->added[n++] = (struct span){param->offset, param->count};
+    }
+    reduce_set_added(s->reduce, s->added, n);
+    return STATUS_OK;
+}
+
 static enum status loaders_open(struct session *s)
 {
     struct loader_config config = {
@@ -194,6 +208,7 @@ enum status session_training(struct session *s)
     TRY(group_agree(s->group, workers_each(s->workers, worker_open, s)));
     TRY(group_agree(s->group, reduce_init(&s->reduce, s->group, s->n, (int)train->grains,
                                           (int)train->threads, (size_t)train->bucket_kib << 10)));
+    TRY(group_agree(s->group, sums_open(s)));
     TRY(group_agree(s->group, params_init(s)));
     group_broadcast(s->group, s->params, s->n * sizeof *s->params, 0);
     struct update_config config = train_config_update(train);
@@ -250,6 +265,7 @@ void session_free(struct session *s)
     transforms_free(s->transforms);
     dataset_close(s->test_set);
     dataset_close(s->train_set);
+    free(s->added);
     free(s->classes);
     free(s->ema);
     *s = (struct session){0};

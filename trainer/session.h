@@ -29,6 +29,7 @@ struct session {
     struct model *model;
     const struct model_param *list; // of the model
     size_t n_list, n;               // parameters; floats of the flat vector
+    struct span *added;             // those whose gradients may go right into sums
     struct reduce *reduce;
     struct update *update;
     float *params;               // (n), in reduce_weights()

@@ -117,6 +117,8 @@ static enum status grain_run(struct step *step, int worker, int grain,
         .row = batch.row,
         .laps = laps,
     };
+    if (!audit_watch_reads(&hook.watch))
+        pass.sums = reduce_grain_sum(s->reduce, worker);
     struct model *model = s->models[worker];
     audit_watch_input(&hook.watch, &batch, &pass);
     model_forward(model, &pass, batch.x);

@@ -98,6 +98,12 @@ bool conv_pads_itself(const struct conv_shape *shape, struct shape x, size_t n,
     return method_choose(shape, x, n, mode)->pads_itself;
 }
 
+bool conv_can_add(const struct conv_shape *shape, struct shape x, size_t n,
+                  const struct conv_mode *mode)
+{
+    return method_choose(shape, x, n, mode)->add_weights != NULL;
+}
+
 const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
                              const struct conv_mode *mode)
 {
@@ -153,4 +159,9 @@ void conv_backward_data(const struct conv *conv, size_t n)
 void conv_backward_weights(const struct conv *conv, size_t n, float *dw)
 {
     conv->method->backward_weights(conv, n, dw);
+}
+
+void conv_add_weights(const struct conv *conv, size_t n, float *sum)
+{
+    conv->method->add_weights(conv, n, sum);
 }

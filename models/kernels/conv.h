@@ -41,6 +41,9 @@ size_t conv_work_floats(const struct conv_shape *shape, struct shape x, size_t n
 // The method that serves it reads no halos: x and dy need none. Pure.
 bool conv_pads_itself(const struct conv_shape *shape, struct shape x, size_t n,
                       const struct conv_mode *mode);
+// It can add to sums of gradients (conv_add_weights). Pure.
+bool conv_can_add(const struct conv_shape *shape, struct shape x, size_t n,
+                  const struct conv_mode *mode);
 // "direct", "depthwise": the method that serves it.
 const char *conv_method_name(const struct conv_shape *shape, struct shape x, size_t n,
                              const struct conv_mode *mode);
@@ -59,5 +62,7 @@ void conv_pack(struct conv *conv, const float *w);                        // aft
 void conv_forward(const struct conv *conv, size_t n);                     // writes y
 void conv_backward_data(const struct conv *conv, size_t n);               // dx = beta dx + ...
 void conv_backward_weights(const struct conv *conv, size_t n, float *dw); // writes dw
+// Where conv_can_add: sum = sum + dw, the same bits as if dw were written and added then.
+void conv_add_weights(const struct conv *conv, size_t n, float *sum);
 
 #endif

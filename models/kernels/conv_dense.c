@@ -18,10 +18,9 @@ static const gemm_offset whole[1] = {0};
 
 struct conv_dense {
     struct dense shape;
-    dense_data *data;
-    // [rest of K]; [rest of C, the first piece that writes y, others that add to it]
-    struct gemm forward[2][2][2], weights[2];
-    const float *w; // borrowed
+    const struct dense_table *table;
+    struct gemm forward[2][2][2]; // [rest of K][rest of C][the first writes y, others add to it]
+    const float *w;               // borrowed
 };
 
 static bool suits(const struct conv_shape *s, struct shape x, size_t n,
@@ -32,48 +31,40 @@ static bool suits(const struct conv_shape *s, struct shape x, size_t n,
            s->pad_h + s->pad_w == 0 && s->out >= BLOCK && n <= SAMPLES_MOST;
 }
 
-static dense_data *data_choose(void)
+static const struct dense_table *table_choose(void)
 {
     switch (isa_current()) {
     case ISA_AVX512:
-        return dense_data_avx512;
+        return &dense_table_avx512;
     case ISA_AVX2:
-        return dense_data_avx2;
+        return &dense_table_avx2;
     case ISA_BASE:
         break;
     }
-    return dense_data_base;
-}
-
-static enum status product_plan(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                                size_t ldb, size_t ldc, bool trans_b, int beta)
-{
-    const size_t most = INT32_MAX;
-    if (m == 0 || n == 0 || k == 0)
-        return STATUS_OK; // there is no rest
-    CHECK(n <= most && lda <= most && ldb <= most && ldc <= most, STATUS_USAGE,
-          "fully connected layer of %zu x %zu is too large for one kernel", n, lda);
-    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
-    return gemm_plan(gemm, &shape);
+    return &dense_table_base;
 }
 
 static enum status plan(struct conv *base)
 {
+    const size_t most = INT32_MAX;
     struct conv_dense *dense = NULL;
     TRY(memory_alloc(&dense, 1, sizeof *dense, "fully connected layer"));
     base->self = dense;
-    size_t n = base->x.n, c = base->x.c, k = base->shape.out;
-    dense->shape = (struct dense){c, k, base->dy.image, base->dx.image, base->dx_beta};
-    dense->data = data_choose();
+    size_t c = base->x.c, k = base->shape.out;
+    CHECK(base->x.image <= most && base->y.image <= most, STATUS_USAGE,
+          "fully connected layer of %zu x %zu is too large for one kernel", c, k);
+    dense->shape =
+        (struct dense){c, k, base->x.image, base->dy.image, base->dx.image, base->dx_beta};
+    dense->table = table_choose();
     size_t width[2] = {BLOCK, k % BLOCK}, depth[2] = {PIECE, c % PIECE};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
-            for (int beta = 0; beta < 2; beta++)
-                TRY(product_plan(&dense->forward[i][j][beta], width[i], n, depth[j], k,
-                                 base->x.image, base->y.image, false, beta));
-        TRY(product_plan(&dense->weights[i], width[i], c, n, base->dy.image, base->x.image, k, true,
-                         0));
-    }
+            for (int beta = 0; beta < 2 && width[i] && depth[j]; beta++) {
+                struct gemm_shape shape = {
+                    (int)width[i],      (int)base->x.n,     (int)depth[j], (int)k,
+                    (int)base->x.image, (int)base->y.image, false,         beta};
+                TRY(gemm_plan(&dense->forward[i][j][beta], &shape));
+            }
     return STATUS_OK;
 }
 
@@ -97,17 +88,19 @@ static void forward(const struct conv *base, size_t n)
 static void backward_data(const struct conv *base, size_t n)
 {
     const struct conv_dense *dense = base->self;
-    dense->data(&dense->shape, dense->w, base->dy.at, base->dx.at, n);
+    dense->table->data(&dense->shape, dense->w, base->dy.at, base->dx.at, n);
 }
 
 static void backward_weights(const struct conv *base, size_t n, float *dw)
 {
     const struct conv_dense *dense = base->self;
-    size_t k = dense->shape.k;
-    ASSERT(n == base->x.n);
-    for (size_t k0 = 0; k0 < k; k0 += BLOCK)
-        gemm_run(&dense->weights[k - k0 < BLOCK], base->dy.at + k0, whole, base->x.at, whole,
-                 dw + k0, 1);
+    dense->table->weights(&dense->shape, base->x.at, base->dy.at, dw, n, false);
+}
+
+static void add_weights(const struct conv *base, size_t n, float *sum)
+{
+    const struct conv_dense *dense = base->self;
+    dense->table->weights(&dense->shape, base->x.at, base->dy.at, sum, n, true);
 }
 
 static void dense_free(struct conv *base)
@@ -122,4 +115,5 @@ const struct conv_method conv_dense = {.name = "dense",
                                        .forward = forward,
                                        .backward_data = backward_data,
                                        .backward_weights = backward_weights,
+                                       .add_weights = add_weights,
                                        .free = dense_free};

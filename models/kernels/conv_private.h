@@ -27,6 +27,7 @@ struct conv_method {
     void (*forward)(const struct conv *conv, size_t n);
     void (*backward_data)(const struct conv *conv, size_t n);
     void (*backward_weights)(const struct conv *conv, size_t n, float *dw);
+    void (*add_weights)(const struct conv *conv, size_t n, float *sum); // may be NULL
     void (*free)(struct conv *conv); // releases self; may be NULL
 };
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The kernel of dense_table.h, compiled once for each instruction set with -DROWS_ISA=<name>: dot
-// products along K, as many at a time as a vector has places.
+// The kernels of dense_table.h, compiled once for each instruction set with -DROWS_ISA=<name>.
 #include "models/kernels/dense_table.h"
 
 #include "models/kernels/rows_vec.inc.h"
+
+// Backward data: dot products along K, as many at a time as a vector has places.
 
 #define ROWS 4            // of w in a tile
 #define SAMPLES (VEC / 4) // of dy in a tile
@@ -118,11 +119,7 @@ TEMPLATE void tile_run(const struct dense *d, const float *w, const float *dy, f
     }
 }
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
-
-void JOIN(dense_data_, ROWS_ISA)(const struct dense *d, const float *w, const float *dy, float *dx,
-                                 size_t n)
+static void data(const struct dense *d, const float *w, const float *dy, float *dx, size_t n)
 {
     for (size_t c = 0; c < d->c; c += ROWS)
         for (size_t i = 0; i < n; i += SAMPLES) {
@@ -136,3 +133,80 @@ void JOIN(dense_data_, ROWS_ISA)(const struct dense *d, const float *w, const fl
                 tile_run(d, w_at, dy_at, dx_at, n_rows, n_samples);
         }
 }
+
+// Backward weights: a block of dw stays in registers while the samples go by, and is written once.
+
+#if VEC == 16
+#define WIDE 4 // vectors of K in a block
+#define DEEP 6 // rows of C
+#else
+#define WIDE 2
+#define DEEP 5
+#endif
+
+// part: of the last vector.
+TEMPLATE void weights_block(const struct dense *d, const float *x, const float *dy, float *dw,
+                            size_t n, const bool adds, const int wide, const int deep,
+                            const size_t part)
+{
+    vec sum[WIDE * DEEP];
+#pragma GCC unroll 24
+    for (int i = 0; i < wide * deep; i++)
+        sum[i] = (vec){0};
+    for (size_t s = 0; s < n; s++, x += d->x_image, dy += d->dy_image) {
+        vec a[WIDE];
+#pragma GCC unroll 4
+        for (int v = 0; v < wide; v++)
+            a[v] = vec_load_part(dy + v * VEC, v < wide - 1 ? VEC : part);
+#pragma GCC unroll 6
+        for (int r = 0; r < deep; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < wide; v++)
+                sum[r * wide + v] += a[v] * x[r];
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < deep; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < wide; v++) {
+            float *to = dw + (size_t)r * d->k + v * VEC;
+            size_t count = v < wide - 1 ? VEC : part;
+            vec y = sum[r * wide + v];
+            vec_store_part(to, adds ? vec_load_part(to, count) + y : y, count);
+        }
+}
+
+TEMPLATE void weights_row(const struct dense *d, const float *x, const float *dy, float *dw,
+                          size_t n, const bool adds, const int deep)
+{
+    size_t k = 0;
+    for (; k + WIDE * VEC <= d->k; k += WIDE * VEC)
+        weights_block(d, x, dy + k, dw + k, n, adds, WIDE, deep, VEC);
+    for (; k + VEC <= d->k; k += VEC)
+        weights_block(d, x, dy + k, dw + k, n, adds, 1, deep, VEC);
+    if (k < d->k)
+        weights_block(d, x, dy + k, dw + k, n, adds, 1, deep, d->k - k);
+}
+
+TEMPLATE void weights_all(const struct dense *d, const float *x, const float *dy, float *dw,
+                          size_t n, const bool adds)
+{
+    size_t c = 0;
+    for (; c + DEEP <= d->c; c += DEEP)
+        weights_row(d, x + c, dy, dw + c * d->k, n, adds, DEEP);
+    for (; c < d->c; c++)
+        weights_row(d, x + c, dy, dw + c * d->k, n, adds, 1);
+}
+
+static void weights(const struct dense *d, const float *x, const float *dy, float *dw, size_t n,
+                    bool adds)
+{
+    if (adds)
+        weights_all(d, x, dy, dw, n, true);
+    else
+        weights_all(d, x, dy, dw, n, false);
+}
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+const struct dense_table JOIN(dense_table_, ROWS_ISA) = {data, weights};

@@ -17,13 +17,15 @@ void convolve_declare(struct layer *layer, const struct conv_shape *s, bool has_
     layer->dy_halo_h = dy_halo[0];
     layer->dy_halo_w = dy_halo[1];
     size_t c = in.c / s->groups, taps = s->kernel_h * s->kernel_w;
-    layer->param[layer->n_params++] = (struct param){.name = "weight",
-                                                     .rank = 4,
-                                                     .dim = {s->kernel_h, s->kernel_w, c, s->out},
-                                                     .kind = PARAM_WEIGHT,
-                                                     .init = init,
-                                                     .fan_in = taps * c,
-                                                     .fan_out = taps * s->out / s->groups};
+    layer->param[layer->n_params++] =
+        (struct param){.name = "weight",
+                       .rank = 4,
+                       .dim = {s->kernel_h, s->kernel_w, c, s->out},
+                       .kind = PARAM_WEIGHT,
+                       .init = init,
+                       .is_added = conv_can_add(s, in, x->n, &layer->mode),
+                       .fan_in = taps * c,
+                       .fan_out = taps * s->out / s->groups};
     if (has_bias)
         layer->param[layer->n_params++] = (struct param){
             .name = "bias", .rank = 1, .dim = {s->out}, .kind = PARAM_BIAS, .init = INIT_ZERO};
@@ -74,7 +76,10 @@ void convolve_backward(struct layer *layer, const struct pass *pass)
     if ((layer->relu || layer->n_params > 1) && !layer->is_pooled)
         layer_lap(layer, pass, PART_FUSED);
     if (layer->param[0].kind != PARAM_FROZEN && pass->grads) {
-        conv_backward_weights(layer->self, pass->n, layer_grad(layer, pass, 0));
+        if (pass->sums && layer->param[0].is_added)
+            conv_add_weights(layer->self, pass->n, pass->sums + layer->param[0].offset);
+        else
+            conv_backward_weights(layer->self, pass->n, layer_grad(layer, pass, 0));
         layer_lap(layer, pass, PART_WEIGHTS);
     }
     if (layer->dx[0].at) {
