@@ -10,7 +10,7 @@
 struct dense {
     size_t c, k;
     size_t x_image, dy_image, dx_image; // floats from sample to sample
-    int dx_beta;               // 0: dx is written, 1: added to
+    int dx_beta;                        // 0: dx is written, 1: added to
 };
 
 // n samples: dx[n,c] = beta dx[n,c] + sum k  dy[n,k] w[c,k]
