@@ -16,6 +16,12 @@ enum isa {
 enum isa isa_detect(void);  // best this CPU (and its OS) has; ISA_BASE on other architectures
 enum isa isa_current(void); // what is in force: isa_detect() until isa_set()
 void isa_set(enum isa isa); // before any kernel is planned
+// That of three tables which is for the one in force.
+static inline const void *isa_choose(const void *base, const void *avx2, const void *avx512)
+{
+    const void *const tables[] = {[ISA_BASE] = base, [ISA_AVX2] = avx2, [ISA_AVX512] = avx512};
+    return tables[isa_current()];
+}
 const char *isa_name(enum isa isa); // "base", "avx2", "avx512"
 // From a name, for the environment variable SW2_ISA (lowers what is used); STATUS_USAGE.
 // "avx512_bf16" is ISA_AVX512 and has_bf16, all others are without.

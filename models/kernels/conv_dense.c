@@ -31,17 +31,9 @@ static bool suits(const struct conv_shape *s, struct shape x, size_t n,
            s->pad_h + s->pad_w == 0 && s->out >= BLOCK && n <= SAMPLES_MOST;
 }
 
-static const struct dense_table *table_choose(void)
+static const struct dense_table *table(void)
 {
-    switch (isa_current()) {
-    case ISA_AVX512:
-        return &dense_table_avx512;
-    case ISA_AVX2:
-        return &dense_table_avx2;
-    case ISA_BASE:
-        break;
-    }
-    return &dense_table_base;
+    return isa_choose(&dense_table_base, &dense_table_avx2, &dense_table_avx512);
 }
 
 static enum status plan(struct conv *base)
@@ -55,7 +47,7 @@ static enum status plan(struct conv *base)
           "fully connected layer of %zu x %zu is too large for one kernel", c, k);
     dense->shape =
         (struct dense){c, k, base->x.image, base->dy.image, base->dx.image, base->dx_beta};
-    dense->table = table_choose();
+    dense->table = table();
     size_t width[2] = {BLOCK, k % BLOCK}, depth[2] = {PIECE, c % PIECE};
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)

@@ -11,15 +11,7 @@
 
 static const struct stem_table *table(void)
 {
-    switch (isa_current()) {
-    case ISA_AVX512:
-        return &stem_table_avx512;
-    case ISA_AVX2:
-        return &stem_table_avx2;
-    case ISA_BASE:
-        break;
-    }
-    return &stem_table_base;
+    return isa_choose(&stem_table_base, &stem_table_avx2, &stem_table_avx512);
 }
 
 static size_t taps_floats(const struct conv_shape *s, size_t c) // R S C

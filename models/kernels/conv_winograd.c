@@ -10,15 +10,7 @@
 
 static const struct winograd_table *table(void)
 {
-    switch (isa_current()) {
-    case ISA_AVX512:
-        return &winograd_table_avx512;
-    case ISA_AVX2:
-        return &winograd_table_avx2;
-    case ISA_BASE:
-        break;
-    }
-    return &winograd_table_base;
+    return isa_choose(&winograd_table_base, &winograd_table_avx2, &winograd_table_avx512);
 }
 
 static size_t size_max(size_t a, size_t b)

@@ -14,15 +14,7 @@
 
 static const struct rows_table *table(void)
 {
-    switch (isa_current()) {
-    case ISA_AVX512:
-        return &rows_table_avx512;
-    case ISA_AVX2:
-        return &rows_table_avx2;
-    case ISA_BASE:
-        break;
-    }
-    return &rows_table_base;
+    return isa_choose(&rows_table_base, &rows_table_avx2, &rows_table_avx512);
 }
 
 void rows_copy(const struct tensor *x, const struct tensor *y, size_t n)
