@@ -56,7 +56,7 @@ float *fold_grain(struct fold *fold)
         fold->n_merged++;
     }
     fold->is_open = true;
-    fold->is_adding = false;
+    fold->n_below = 0;
     fold->position = fold->n;
     return fold->vectors + (size_t)fold->depth * fold->n;
 }
@@ -64,9 +64,8 @@ float *fold_grain(struct fold *fold)
 float *fold_sum(struct fold *fold)
 {
     ASSERT(fold->is_open && fold->position == fold->n);
-    fold->is_adding = fold->n_merged > 0 && fold->n_added > 0;
-    fold->n_below = fold->n_added;
-    return fold->is_adding ? fold->vectors + (size_t)(fold->depth - 1) * fold->n : NULL;
+    fold->n_below = fold->n_merged > 0 ? fold->n_added : 0;
+    return fold->n_below > 0 ? fold->vectors + (size_t)(fold->depth - 1) * fold->n : NULL;
 }
 
 // Adds [begin, end) of the nodes; is_added: the grain's own is added already.
@@ -88,9 +87,9 @@ void fold_push(struct fold *fold, size_t offset)
     fold->position = offset;
     for (size_t begin = offset; fold->n_merged > 0 && end > offset; end = begin, begin = offset) {
         bool is_added = false;
-        while (fold->is_adding && fold->n_below > 0 && fold->added[fold->n_below - 1].offset >= end)
+        while (fold->n_below > 0 && fold->added[fold->n_below - 1].offset >= end)
             fold->n_below--;
-        if (fold->is_adding && fold->n_below > 0) {
+        if (fold->n_below > 0) {
             struct span span = fold->added[fold->n_below - 1];
             is_added = span.offset + span.count >= end; // else there are others above it
             size_t edge = is_added ? span.offset : span.offset + span.count;

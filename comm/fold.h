@@ -30,8 +30,7 @@ struct fold {
     int depth;       // nodes on the stack
     int n_merged;    // how many of them the current grain completes
     bool is_open;    // a grain is in the works
-    bool is_adding;  // whose caller adds the ranges `added`
-    size_t n_below;  // of those ranges, that begin below position
+    size_t n_below;  // ranges `added`, if its caller adds them, that begin below position
     size_t position; // its values from here on are folded
 };
 

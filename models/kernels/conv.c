@@ -110,6 +110,16 @@ const char *conv_method_name(const struct conv_shape *shape, struct shape x, siz
     return method_choose(shape, x, n, mode)->name;
 }
 
+enum status conv_plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda, size_t ldb,
+                           size_t ldc, bool trans_b, int beta)
+{
+    const size_t most = INT32_MAX;
+    CHECK(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
+          STATUS_USAGE, "convolution of %zu x %zu x %zu is too large for one kernel", m, n, k);
+    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
+    return gemm_plan(gemm, &shape);
+}
+
 enum status conv_plan(struct conv **out, const struct conv_config *config)
 {
     struct conv *conv = NULL;

@@ -8,7 +8,6 @@
 #include "comm/memory.h"
 #include "models/kernels/conv_private.h"
 #include "models/kernels/dense_table.h"
-#include "models/kernels/gemm.h"
 
 #define SAMPLES_MOST ((size_t)32)
 #define BLOCK ((size_t)64)  // outputs of a product: 4 vectors of 16 floats
@@ -38,25 +37,19 @@ static const struct dense_table *table(void)
 
 static enum status plan(struct conv *base)
 {
-    const size_t most = INT32_MAX;
     struct conv_dense *dense = NULL;
     TRY(memory_alloc(&dense, 1, sizeof *dense, "fully connected layer"));
     base->self = dense;
     size_t c = base->x.c, k = base->shape.out;
-    CHECK(base->x.image <= most && base->y.image <= most, STATUS_USAGE,
-          "fully connected layer of %zu x %zu is too large for one kernel", c, k);
     dense->shape =
         (struct dense){c, k, base->x.image, base->dy.image, base->dx.image, base->dx_beta};
     dense->table = table();
     size_t width[2] = {BLOCK, k % BLOCK}, depth[2] = {PIECE, c % PIECE};
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
-            for (int beta = 0; beta < 2 && width[i] && depth[j]; beta++) {
-                struct gemm_shape shape = {
-                    (int)width[i],      (int)base->x.n,     (int)depth[j], (int)k,
-                    (int)base->x.image, (int)base->y.image, false,         beta};
-                TRY(gemm_plan(&dense->forward[i][j][beta], &shape));
-            }
+            for (int beta = 0; beta < 2 && width[i] && depth[j]; beta++)
+                TRY(conv_plan_gemm(&dense->forward[i][j][beta], width[i], base->x.n, depth[j], k,
+                                   base->x.image, base->y.image, false, beta));
     return STATUS_OK;
 }
 

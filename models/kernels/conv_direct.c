@@ -10,16 +10,6 @@
 #define MERGED_MOST ((size_t)256) // positions of a row of a merged pointwise convolution
 #define FAR ((size_t)256 * 1024)  // floats that do not stay in the second cache
 
-enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                             size_t ldb, size_t ldc, bool trans_b, int beta)
-{
-    const size_t most = INT32_MAX;
-    CHECK(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
-          STATUS_USAGE, "convolution of %zu x %zu x %zu is too large for one kernel", m, n, k);
-    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
-    return gemm_plan(gemm, &shape);
-}
-
 static enum status forward_plan(struct conv_direct *conv)
 {
     const struct conv_shape *s = &conv->shape;

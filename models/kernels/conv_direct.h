@@ -5,7 +5,6 @@
 #define SW2_MODELS_KERNELS_CONV_DIRECT_H
 
 #include "models/kernels/conv_private.h"
-#include "models/kernels/gemm.h"
 #include "models/kernels/stem_table.h"
 
 #define CONV_BLOCK ((size_t)64) // channels of an m-block: 4 vectors of 16 floats
@@ -120,8 +119,6 @@ static inline bool conv_direct_by_strips(size_t floats_a_channel)
     return floats_a_channel * CONV_BLOCK > cached;
 }
 
-enum status conv_direct_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                             size_t ldb, size_t ldc, bool trans_b, int beta);
 enum status conv_rows_alloc(struct conv_rows *rows, size_t taps);
 // Makes strips of taps and fetches kernels: m-blocks of `blocks`, k channels in. From the taps,
 // n_rows, n_columns, steps and sums; reorders the taps.

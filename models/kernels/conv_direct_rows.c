@@ -134,10 +134,9 @@ enum status conv_rows_plan(struct conv_rows *rows, const struct conv_blocks *blo
         for (size_t t = 0; t < rows->n_taps; t++)
             rows->w_offset[b][t] = (rows->first + t) * k * width[b] * sizeof(float);
         for (size_t s = 0; s < rows->n_strips; s++)
-            TRY(conv_direct_gemm(&rows->strip[s].gemm[b], width[b], rows->strip[s].n_columns, k,
-                                 width[b], rows->in_column,
-                                 rows->sums ? width[b] : rows->out_column, false,
-                                 s > 0 || (beta == 1 && !rows->sums)));
+            TRY(conv_plan_gemm(&rows->strip[s].gemm[b], width[b], rows->strip[s].n_columns, k,
+                               width[b], rows->in_column, rows->sums ? width[b] : rows->out_column,
+                               false, s > 0 || (beta == 1 && !rows->sums)));
     }
     return STATUS_OK;
 }

@@ -57,7 +57,7 @@ enum status conv_direct_stem_plan(struct conv_direct *conv, float *work)
         return STATUS_OK;
     size_t m = taps_floats(s, conv->c);
     stem->products = work;
-    return conv_direct_gemm(&stem->data, m, conv->y.w, s->out, m, conv->dy.c, m, false, 0);
+    return conv_plan_gemm(&stem->data, m, conv->y.w, s->out, m, conv->dy.c, m, false, 0);
 }
 
 void conv_direct_stem_forward(const struct conv_direct *conv, const float *x, size_t n)

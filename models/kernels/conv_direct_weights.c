@@ -91,10 +91,10 @@ static enum status column_plan(struct conv_direct *conv, struct conv_weights_col
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
             for (int beta = 0; beta < 2 && m[i] && n[j] && m[i] <= conv->k; beta++)
-                TRY(conv_direct_gemm(&column->gemm[i][j][beta], m[i], n[j], range.end - range.first,
-                                     chunk->packs_dy ? m[i] : conv->dy.c,
-                                     s->stride_w * (chunk->packs_x ? n[j] : conv->x.c), s->out,
-                                     true, beta));
+                TRY(conv_plan_gemm(&column->gemm[i][j][beta], m[i], n[j], range.end - range.first,
+                                   chunk->packs_dy ? m[i] : conv->dy.c,
+                                   s->stride_w * (chunk->packs_x ? n[j] : conv->x.c), s->out, true,
+                                   beta));
     return STATUS_OK;
 }
 

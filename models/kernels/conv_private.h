@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "models/kernels/conv.h"
+#include "models/kernels/gemm.h"
 
 struct conv_method {
     const char *name;
@@ -40,6 +41,10 @@ struct conv {
     const struct conv_method *method;
     void *self; // the method's own planned data
 };
+
+// gemm_plan of sizes as methods have them. STATUS_USAGE: too large for the kernels' int.
+enum status conv_plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda, size_t ldb,
+                           size_t ldc, bool trans_b, int beta);
 
 // Geometry that methods share.
 

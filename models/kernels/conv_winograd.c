@@ -134,16 +134,6 @@ static size_t work_floats(const struct conv_shape *s, struct shape x, size_t n)
     return conv_winograd_work_floats(size_choose(s, x, n), s, x, n);
 }
 
-static enum status plan_gemm(struct gemm *gemm, size_t m, size_t n, size_t k, size_t lda,
-                             size_t ldb, size_t ldc, bool trans_b, int beta)
-{
-    const size_t most = INT32_MAX;
-    CHECK(m <= most && n <= most && k <= most && lda <= most && ldb <= most && ldc <= most,
-          STATUS_USAGE, "convolution of %zu x %zu x %zu is too large for one kernel", m, n, k);
-    struct gemm_shape shape = {(int)m, (int)n, (int)k, (int)lda, (int)ldb, (int)ldc, trans_b, beta};
-    return gemm_plan(gemm, &shape);
-}
-
 // t from (-pad_h, -pad_w) on, with all the padding behind it, as tiles of the outputs of `out`.
 static struct winograd_tiles tiles_view(const struct tensor *t, size_t pad_h, size_t pad_w,
                                         const struct tensor *out, enum winograd_size size)
@@ -176,8 +166,8 @@ static enum status pass_plan(struct winograd_pass *pass, enum winograd_size size
     for (int a = 0; a < 2; a++)
         for (int b = 0; b < 2; b++)
             if (width[a] > 0 && out->c >= width[a] && depth[b] > 0 && in->c >= depth[b])
-                TRY(plan_gemm(&pass->gemm[a][b], width[a], pass->block, depth[b], width[a], ldb,
-                              ldc, false, 0));
+                TRY(conv_plan_gemm(&pass->gemm[a][b], width[a], pass->block, depth[b], width[a],
+                                   ldb, ldc, false, 0));
     return STATUS_OK;
 }
 
@@ -203,8 +193,8 @@ static enum status weights_plan(struct conv *conv, struct winograd_weights *w,
         for (int b = 0; b < 2; b++)
             for (int beta = 0; beta < 2; beta++)
                 if (k_width[a] > 0 && k >= k_width[a] && c_width[b] > 0 && c >= c_width[b])
-                    TRY(plan_gemm(&w->gemm[a][b][beta], k_width[a], c_width[b], depth, lda, ldb,
-                                  WINOGRAD_BLOCK, true, beta));
+                    TRY(conv_plan_gemm(&w->gemm[a][b][beta], k_width[a], c_width[b], depth, lda,
+                                       ldb, WINOGRAD_BLOCK, true, beta));
     return STATUS_OK;
 }
 

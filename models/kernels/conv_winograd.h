@@ -5,7 +5,6 @@
 #define SW2_MODELS_KERNELS_CONV_WINOGRAD_H
 
 #include "models/kernels/conv_private.h"
-#include "models/kernels/gemm.h"
 #include "models/kernels/winograd_table.h"
 
 #define WINOGRAD_BLOCK ((size_t)64) // channels of a block of a product: 4 vectors of 16 floats
